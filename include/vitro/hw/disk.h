@@ -1,0 +1,45 @@
+// A block device: sectors of 512 bytes, a queue and a latency model. Contents are host memory (sparse: only written blocks cost) or a file.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "vitro/base/result.h"
+#include "vitro/base/types.h"
+#include "vitro/hw/clock.h"
+#include "vitro/hw/timing_model.h"
+
+namespace vitro::hw {
+
+struct DiskCounters {  // as /proc/diskstats has them
+  uint64_t reads = 0, sectors_read = 0, writes = 0, sectors_written = 0;
+  Nanoseconds read_time{0}, write_time{0}, busy_time{0};
+  uint64_t in_flight = 0;
+};
+
+class Disk {
+ public:
+  static constexpr uint64_t kSectorSize = 512;
+  using Done = std::function<void(Status)>;
+
+  virtual ~Disk() = default;
+  virtual const std::string& name() const = 0;  // "vda"
+  virtual Bytes size() const = 0;
+  // Queues a request; `done` runs from the clock's event queue when it is complete. Data is transferred at completion; the buffer must live
+  // until then. Errors reach `done`: IoError for a range beyond the end or an injected failure.
+  virtual void submit_read(uint64_t sector, std::span<std::byte> into, Done done) = 0;
+  virtual void submit_write(uint64_t sector, std::span<const std::byte> from, Done done) = 0;
+  // Untimed access for set-up and inspection. IoError beyond the end.
+  virtual Status peek(uint64_t sector, std::span<std::byte> into) const = 0;
+  virtual Status poke(uint64_t sector, std::span<const std::byte> from) = 0;
+  // Forgets the contents of whole sectors: they read as zero and cost no host memory.
+  virtual void discard(uint64_t sector, uint64_t sectors) = 0;
+  virtual const DiskCounters& counters() const = 0;
+};
+
+std::unique_ptr<Disk> make_memory_disk(std::string name, Bytes size, Clock& clock, const TimingModel& timing);
+
+}  // namespace vitro::hw

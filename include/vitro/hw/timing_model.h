@@ -1,0 +1,28 @@
+// The cost table: what each thing takes on the simulated machine. One place, documented in docs/timing.md, configurable.
+#pragma once
+
+#include "vitro/base/types.h"
+
+namespace vitro::hw {
+
+struct TimingModel {
+  // Virtual time.
+  uint64_t instruction_ps = 400;  // 2.5 instructions a nanosecond: about 1 IPC at 2.5 GHz
+  Nanoseconds syscall{120};
+  Nanoseconds context_switch{1200};
+  Nanoseconds fault_entry{400};         // exception, entry, vma lookup, return
+  Nanoseconds fault_zero_page{150};     // map the shared zero page
+  Nanoseconds fault_anonymous{350};     // allocate and clear a frame
+  Nanoseconds fault_copy{500};          // allocate and copy a frame
+  Nanoseconds fault_map_page{60};       // map a page-cache page; each one of a fault-around
+  Nanoseconds copy_per_kib{60};         // kernel copies to and from user memory
+  Nanoseconds time_slice{4'000'000};    // CONFIG_HZ=250
+  // Disk.
+  Nanoseconds disk_request{80'000};
+  Nanoseconds disk_per_sector{500};     // 512 bytes: about 1 GB/s
+  // Cycles, reported beside virtual time and never part of it.
+  uint64_t cycles_l2_tlb_hit = 7;
+  uint64_t cycles_walk_reference = 20;
+};
+
+}  // namespace vitro::hw

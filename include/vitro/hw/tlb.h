@@ -1,0 +1,154 @@
+// Translation look-aside buffers: the arrays of one logical CPU, as a hierarchy of two levels and the paging-structure caches.
+//
+// What is looked up where: a data access in l1d, a fetch in l1i; what misses there in l2 (or l2i, where the core has one); what misses
+// there walks, starting at the deepest level that a paging-structure cache knows. A walk fills both levels, an l2 hit the first. The
+// levels are neither inclusive nor exclusive: an l2 eviction leaves the first level alone.
+//
+// A hit is a lookup that finds the page with rights enough for the access. An entry without them (a write to one that is not yet known to
+// be dirty, too) is a miss at that level, and what is learned replaces it in place: no eviction.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "vitro/base/types.h"
+#include "vitro/hw/fault.h"
+#include "vitro/hw/page_walker.h"
+#include "vitro/hw/pte.h"
+#include "vitro/hw/tlb_array.h"
+#include "vitro/hw/tlb_config.h"
+
+namespace vitro::hw {
+
+class PagingStructureCaches;
+
+// The rights that an entry must have to answer an access: TlbData bits.
+constexpr uint64_t needed_rights(Access access, Privilege privilege) {
+  return (access == Access::Write ? TlbData::kWritable | TlbData::kDirty : access == Access::Fetch ? TlbData::kExecutable : 0) |
+         (privilege == Privilege::User ? TlbData::kUser : 0);
+}
+
+// Where a walk may start: at table `table` of `level`, with the rights of the levels above.
+struct WalkStart {
+  PhysAddr table;
+  Level level = 4;
+  UpperRights rights;
+};
+
+class TlbHierarchy {
+ public:
+  explicit TlbHierarchy(const TlbConfig& config);
+  ~TlbHierarchy();
+  TlbHierarchy(const TlbHierarchy&) = delete;
+  TlbHierarchy& operator=(const TlbHierarchy&) = delete;
+
+  const TlbConfig& config() const { return config_; }
+
+  // --- the first level
+  // True on a hit, of which the replacement policy then knows. This is the hot path of `exact` mode.
+  bool hit_first(VirtAddr address, Access access, uint64_t rights, Pcid pcid) {
+    const Found found = find(access == Access::Fetch ? l1i_ : l1d_, address, pcid);
+    if (found.array == nullptr || !found.array->data(found.slot).has(rights)) return false;
+    found.array->touch(found.slot);
+    return true;
+  }
+  // The entry for an address, whatever its rights; no effect.
+  std::optional<TlbData> peek_first(VirtAddr address, Access access, Pcid pcid) const;
+  // What is cached once a page was inserted: the page itself, or the piece of it that the first level has room for.
+  struct Evicted {
+    VirtAddr page;
+    PageSize size;
+    Pcid pcid;
+    bool global;
+  };
+  // Puts a translation into the first level. `frame_address` is where `address` lies in memory. Returns what had to go, if anything.
+  std::optional<Evicted> insert_first(VirtAddr address, Access access, Pcid pcid, PageSize size, TlbData data);
+
+  // --- the second level
+  struct SecondHit {
+    TlbData data;
+    PageSize size;
+  };
+  std::optional<SecondHit> hit_second(VirtAddr address, Access access, uint64_t rights, Pcid pcid);
+  std::optional<TlbData> peek_second(VirtAddr address, Access access, Pcid pcid) const;
+  void insert_second(VirtAddr address, Access access, Pcid pcid, PageSize size, TlbData data);
+
+  // --- the paging-structure caches
+  WalkStart walk_start(VirtAddr address, PhysAddr root, Pcid pcid);
+  // Remembers the tables that a completed walk, begun at `start`, went through.
+  void remember_walk(VirtAddr address, Pcid pcid, const WalkStart& start, const WalkResult& walk);
+
+  // --- invalidation (SDM 4.10.4.1)
+  // INVLPG and INVPCID type 0: one page, whatever its size, in one address space, also where it is global; and all that the
+  // paging-structure caches hold of that address space. All pieces of larger pages go too; true where there were any.
+  bool invalidate_page(VirtAddr address, Pcid pcid);
+  // INVPCID type 1, MOV to CR3: all non-global translations of one address space.
+  void flush_pcid(Pcid pcid);
+  // INVPCID type 3, MOV to CR3 without PCIDs: all non-global translations.
+  void flush_non_global();
+  // INVPCID type 2: everything.
+  void flush_all();
+
+  // --- inspection
+  struct Slot {
+    std::string_view array;  // "l1d-4k", "l2", "psc-pde", ...
+    unsigned set = 0, way = 0;
+    unsigned age = 0;        // 0: used (LRU) or inserted (FIFO) last in its set
+    VirtAddr page;           // first byte; in a paging-structure cache of what the table maps
+    PageSize size = PageSize::k4K;
+    Pcid pcid;
+    bool global = false;
+    TlbData data;            // in a paging-structure cache the frame is the next table's
+  };
+  struct ArrayInfo {
+    std::string_view name;
+    TlbGeometry geometry;
+    unsigned valid = 0;
+  };
+  std::vector<ArrayInfo> arrays() const;
+  // Every valid slot: array by array, set by set, way by way.
+  void visit(const std::function<void(const Slot&)>& visitor) const;
+  // CHECKs the arrays' own invariants.
+  void verify() const;
+
+ private:
+  // The array for each page size; one array may serve several, and a size may have none.
+  struct LevelArrays {
+    std::array<TlbArray*, 3> by_size{};
+  };
+  struct Found {
+    TlbArray* array = nullptr;
+    uint32_t slot = 0;
+  };
+  struct Named {
+    std::string_view name;
+    std::unique_ptr<TlbArray> array;
+  };
+
+  static Found find(const LevelArrays& level, VirtAddr address, Pcid pcid) {
+    for (unsigned s = 0; s < 3; ++s) {
+      TlbArray* array = level.by_size[s];
+      const auto size = static_cast<PageSize>(s);
+      if (array == nullptr || array->valid(size) == 0) continue;
+      if (const uint32_t slot = array->find(TlbKey::of(address, size, pcid)); slot != TlbArray::kNone) return {array, slot};
+    }
+    return {};
+  }
+  const LevelArrays& second(Access access) const { return access == Access::Fetch && has_l2i_ ? l2i_ : l2_; }
+  TlbArray* make(std::string_view name, const TlbGeometry& geometry);
+  std::optional<TlbArray::Entry> insert(TlbArray& array, VirtAddr address, Pcid pcid, PageSize size, TlbData data);
+
+  TlbConfig config_;
+  LevelArrays l1d_, l1i_, l2_, l2i_;
+  bool has_l2i_ = false;
+  bool holds_pieces_ = false;  // some first-level entry is a piece of a larger page
+  std::vector<Named> arrays_;
+  std::unique_ptr<PagingStructureCaches> structures_;
+};
+
+}  // namespace vitro::hw

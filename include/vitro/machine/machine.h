@@ -1,0 +1,73 @@
+// One machine: every layer created in order, wired together, and torn down in reverse.
+//
+//   auto machine = Machine::create(options);
+//   kernel::Exit exit = (*machine)->run({"/bin/busybox", {"echo", "hello"}}, [&] { snapshot(**machine); });
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "vitro/base/result.h"
+#include "vitro/base/trace.h"
+#include "vitro/hw/clock.h"
+#include "vitro/hw/cpu.h"
+#include "vitro/hw/disk.h"
+#include "vitro/hw/mmu.h"
+#include "vitro/hw/ram.h"
+#include "vitro/kernel/kernel.h"
+#include "vitro/machine/options.h"
+#include "vitro/mm/address_space.h"
+#include "vitro/mm/physical_memory.h"
+
+namespace vitro::machine {
+
+class HostConsole;
+
+class Machine {
+ public:
+  // Errors: RAM out of range, unknown trace event, unwritable trace file, an offer that does not exist.
+  static Result<std::unique_ptr<Machine>, UserError> create(const MachineOptions& options);
+  ~Machine();
+
+  // Runs the program to its end. `at_first_exit` is called when it ends, before its memory is freed. Errors: no such program, not executable,
+  // no program; a trace that could not be written (the run has then ended early).
+  Result<kernel::Exit, UserError> run(const Program& program, const std::function<void()>& at_first_exit);
+
+  const MachineOptions& options() const { return options_; }
+  hw::Ram& ram() { return *ram_; }
+  hw::Mmu& mmu() { return *mmu_; }
+  hw::Clock& clock() { return *clock_; }
+  hw::Cpu& cpu() { return *cpu_; }
+  mm::PhysicalMemory& physical() { return *physical_; }
+  mm::VirtualMemory& vm() { return *vm_; }
+  fs::Vfs& vfs() { return *vfs_; }
+  kernel::Kernel& kernel() { return *kernel_; }
+  Tracer& tracer() { return tracer_; }
+  // Checks every layer against the others (the machine's law, docs/architecture.md). CHECKs.
+  void verify(mm::Verify level);
+
+ private:
+  explicit Machine(const MachineOptions& options);
+  Result<void, UserError> build();
+  Result<void, UserError> mount_file_systems();
+  std::string find_program(const std::string& name);
+  std::vector<std::string> environment() const;
+
+  MachineOptions options_;
+  // In order of construction: whatever a member uses stands above it.
+  Tracer tracer_;
+  std::unique_ptr<hw::Ram> ram_;
+  std::unique_ptr<hw::Clock> clock_;
+  std::unique_ptr<hw::Mmu> mmu_;
+  std::unique_ptr<hw::Cpu> cpu_;
+  std::unique_ptr<hw::Disk> disk_;
+  std::unique_ptr<mm::PhysicalMemory> physical_;
+  std::unique_ptr<mm::VirtualMemory> vm_;
+  std::unique_ptr<HostConsole> console_;
+  std::unique_ptr<fs::BlockStore> block_store_;
+  std::unique_ptr<fs::Vfs> vfs_;
+  std::unique_ptr<kernel::SyscallTable> syscalls_;
+  std::unique_ptr<kernel::Kernel> kernel_;
+};
+
+}  // namespace vitro::machine

@@ -1,0 +1,24 @@
+// The commands of the vitro program. Each adds itself to the command line and, when chosen, runs to an exit status.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "vitro/base/result.h"
+
+namespace vitro::cli {
+
+inline constexpr int kUserErrorStatus = 2;
+
+// A command's work: its exit status, or what the user did wrong.
+using Action = std::function<Result<int, UserError>()>;
+
+void add_run_command(CLI::App& app, Action& chosen);
+void add_demo_command(CLI::App& app, Action& chosen);
+void add_trace_command(CLI::App& app, Action& chosen);
+
+// One line on stderr: "vitro: WHAT: HINT".
+void print_user_error(const UserError& error);
+
+}  // namespace vitro::cli

@@ -1,0 +1,30 @@
+// Where an x86-64 instruction ends and of what kind it is: enough to count the instructions of a block, and far cheaper than a disassembly.
+//
+//   ScannedInstruction i = scan_instruction(code);   // c3: length 1, kind Branch
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace vitro::hw {
+
+enum class InstructionKind : uint8_t {
+  Plain,
+  Branch,      // may continue elsewhere: jumps, calls, returns, LOOP
+  RepString,   // a string instruction with a REP prefix: one iteration is one instruction of virtual time
+  PortIo,      // IN, OUT, INS, OUTS, with or without REP
+  Interrupt,   // INT n
+  ReadClock,   // RDTSC
+  Invalid,     // no instruction that this scanner knows; length is what was looked at
+};
+
+struct ScannedInstruction {
+  uint8_t length = 1;  // 1..15, never more than what was offered
+  InstructionKind kind = InstructionKind::Invalid;
+};
+
+// `code` must not be empty. An instruction that does not fit into `code` is Invalid.
+ScannedInstruction scan_instruction(std::span<const std::byte> code);
+
+}  // namespace vitro::hw

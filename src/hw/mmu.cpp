@@ -1,0 +1,254 @@
+#include "vitro/hw/mmu.h"
+
+#include "large_page_fills.h"
+#include "unbounded_tlb.h"
+#include "vitro/base/check.h"
+
+namespace vitro::hw {
+namespace {
+
+constexpr const char* kSizeNames[] = {"4K", "2M", "1G"};
+constexpr const char* kFlushReasons[] = {"task_switch", "remote_shootdown", "local_shootdown", "local_mm_shootdown", "remote_send_ipi"};
+static_assert(std::size(kFlushReasons) == static_cast<size_t>(FlushReason::Count));
+
+constexpr int64_t kAllPages = -1;  // as Linux's tracepoint prints TLB_FLUSH_ALL
+
+TlbData tlb_data(const WalkResult& walk) {
+  return TlbData{(walk.leaf.raw & Pte::kFrameMask & ~(bytes(walk.size).value() - 1)) | (walk.writable ? TlbData::kWritable : 0) |
+                 (walk.executable ? TlbData::kExecutable : 0) | (walk.user ? TlbData::kUser : 0) |
+                 (walk.leaf.dirty() ? TlbData::kDirty : 0) | (walk.leaf.global() ? TlbData::kGlobal : 0)};
+}
+
+Translation translation(const WalkResult& walk) { return {walk.address, walk.size, walk.leaf, walk.writable, walk.executable, walk.user}; }
+
+bool in_kernel_half(VirtAddr a) { return a.value() >> 63; }
+
+}  // namespace
+
+const char* flush_reason_name(FlushReason r) { return kFlushReasons[static_cast<size_t>(r)]; }
+
+Mmu::Mmu(Ram& ram, const TlbConfig& config, const TimingModel& timing, Tracer& tracer)
+    : ram_(ram),
+      timing_(timing),
+      tracer_(tracer),
+      tlbs_(std::make_unique<TlbHierarchy>(config)),
+      unbounded_(std::make_unique<UnboundedTlb>()),
+      large_fills_(std::make_unique<LargePageFills>()) {}
+
+Mmu::~Mmu() = default;
+
+void Mmu::load_cr3(PhysAddr root, Pcid pcid, KeepPcid keep) {
+  root_ = root;
+  pcid_ = pcid;
+  tag_ = tag_of(pcid);
+  flush_soft();
+  if (!tlbs_->config().pcid) {
+    tlbs_->flush_non_global();
+    unbounded_->flush_non_global();
+  } else if (keep == KeepPcid::No) {
+    tlbs_->flush_pcid(tag_);
+    unbounded_->flush_pcid(tag_);
+  } else {
+    return;
+  }
+  count_flush(FlushReason::TaskSwitch, kAllPages);
+}
+
+WalkResult Mmu::walk_tables(VirtAddr address, Access access, Privilege privilege) {
+  WalkResult result = walk(ram_, root_, address, access, privilege, SetAccessedDirty::Yes);
+  if (!result.ok) {
+    ++counters_.faulting_walks;
+    counters_.faulting_walk_references += result.references;
+  }
+  return result;
+}
+
+Result<Translation, Fault> Mmu::translate(VirtAddr address, Access access, Privilege privilege) {
+  // The tables are asked first, so that a fault leaves no trace in the TLBs. The order cannot be observed: what the TLBs hold, the tables
+  // hold.
+  const WalkResult tables = walk_tables(address, access, privilege);
+  if (!tables.ok) return fail(tables.fault);
+  if (modelled_) {
+    MmuCounters::Level& level = access == Access::Fetch ? counters_.l1i : counters_.l1d;
+    ++level.accesses;
+    if (tlbs_->hit_first(address, access, needed_rights(access, privilege), tag_))
+      ++level.hits;
+    else
+      miss_first(address, access, privilege);
+  }
+  return translation(tables);
+}
+
+Result<Translation, Fault> Mmu::resolve(VirtAddr address, Access access, Privilege privilege) {
+  const WalkResult tables = walk_tables(address, access, privilege);
+  if (!tables.ok) return fail(tables.fault);
+  resolved_size_ = tables.size;
+  if (tables.size != PageSize::k4K) large_fills_->add(address, tables.size);
+  return translation(tables);
+}
+
+WalkResult Mmu::inspect(VirtAddr address) const {
+  return walk(ram_, root_, address, Access::Read, Privilege::Supervisor, SetAccessedDirty::No);
+}
+
+void Mmu::miss_first(VirtAddr address, Access access, Privilege privilege) {
+  MmuCounters::Level& first = access == Access::Fetch ? counters_.l1i : counters_.l1d;
+  MmuCounters::Level& second = counters_.l2;
+  const uint64_t rights = needed_rights(access, privilege);
+  const auto count_miss = [access](MmuCounters::Level& level, PageSize size) {
+    ++level.misses;
+    ++level.misses_by_size[static_cast<size_t>(size)];
+    ++level.misses_by_access[static_cast<size_t>(access)];
+  };
+
+  if (const auto hit = tlbs_->hit_second(address, access, rights, tag_)) {
+    count_miss(first, hit->size);
+    ++second.accesses;
+    ++second.hits;
+    counters_.l2_hit_cycles += timing_.cycles_l2_tlb_hit;
+    fill_first(address, access, hit->size, hit->data);
+    TRACE(tracer_, Event::TlbMiss, access == Access::Fetch ? "l1i" : "l1d", address.value(), kSizeNames[static_cast<size_t>(hit->size)], 0);
+    return;
+  }
+
+  // A page that is cached with all the rights but Dirty: the hardware walks once more to set Dirty in the table (SDM 4.8), which costs
+  // what a miss costs and is counted as one; in `trap` the soft TLB holds such a page read-only, so that this access is seen there too.
+  bool cached_clean = false;
+  if (access == Access::Write) {
+    const uint64_t but_dirty = rights & ~TlbData::kDirty;
+    const auto in_first = tlbs_->peek_first(address, access, tag_), in_second = tlbs_->peek_second(address, access, tag_);
+    cached_clean = (in_first && in_first->has(but_dirty)) || (in_second && in_second->has(but_dirty));
+  }
+
+  const WalkStart start = tlbs_->walk_start(address, root_, tag_);
+  const WalkResult w = walk(ram_, start.table, address, access, privilege, SetAccessedDirty::Yes, start.level, start.rights);
+  DCHECK(w.ok, "{:#x} was answered, but its walk from level {} ends with error code {:#x}", address.value(), start.level,
+         w.fault.error_code);
+  count_miss(first, w.size);
+  ++second.accesses;
+  count_miss(second, w.size);
+  ++counters_.walks;
+  counters_.walk_references += w.references;
+  counters_.walk_cycles += w.references * timing_.cycles_walk_reference;
+  counters_.dirty_walks += cached_clean;
+  if (w.ok) {
+    const TlbData data = tlb_data(w);
+    counters_.cold_walks += !unbounded_->insert(address, w.size, tag_, w.leaf.global()) && !cached_clean;
+    tlbs_->remember_walk(address, tag_, start, w);
+    tlbs_->insert_second(address, access, tag_, w.size, data);
+    fill_first(address, access, w.size, data);
+  }
+  TRACE(tracer_, Event::TlbMiss, "l2", address.value(), kSizeNames[static_cast<size_t>(w.size)], w.references);
+}
+
+void Mmu::fill_first(VirtAddr address, Access access, PageSize size, TlbData data) {
+  const auto evicted = tlbs_->insert_first(address, access, tag_, size, data);
+  if (!evicted || !soft_follows_l1d_ || access == Access::Fetch || soft_ == nullptr) return;
+  if (!evicted->global && evicted->pcid != tag_) return;  // the soft TLB was emptied when that address space was left
+  switch (evicted->size) {
+    case PageSize::k4K:
+      soft_->evict(evicted->page);
+      break;
+    case PageSize::k2M:
+      large_fills_->evict(evicted->page, *soft_);
+      break;
+    case PageSize::k1G:
+      flush_soft();
+      break;
+  }
+}
+
+void Mmu::set_soft_follows_l1d(bool on) {
+  soft_follows_l1d_ = on;
+  counters_.l1d_hits_known = !on;
+  flush_soft();
+}
+
+Mmu::FillRights Mmu::count_fill(VirtAddr address, Access access) {
+  if (!modelled_) return {true, access == Access::Write};
+  if (access != Access::Fetch && !tlbs_->hit_first(address, access, needed_rights(access, Privilege::User), tag_)) {
+    ++counters_.l1d.accesses;
+    miss_first(address, access, Privilege::User);
+    // The victim may have cost a flush, and with it the record of the page that is about to be filled.
+    if (resolved_size_ != PageSize::k4K) large_fills_->add(address, resolved_size_);
+  }
+  const auto cached = tlbs_->peek_first(address, Access::Read, tag_);
+  if (!cached || !cached->has(needed_rights(Access::Read, Privilege::User))) return {};
+  return {true, cached->has(needed_rights(Access::Write, Privilege::User))};
+}
+
+void Mmu::invalidate_pages(VirtAddr first, Pages n, Pcid pcid, FlushReason reason) {
+  const Pcid tag = tag_of(pcid);
+  // On a core without PCIDs nothing but the current address space is cached; elsewhere `tag` says whose.
+  const bool current = pcid == pcid_;
+  const bool cached = tlbs_->config().pcid || current || in_kernel_half(first);
+  const bool soft = soft_ != nullptr && (current || in_kernel_half(first));
+  for (Pages i{0}; i < n; ++i) {
+    const VirtAddr page = first.page_floor() + i;
+    if (cached && modelled_) {
+      // Other pages' pieces went with it: the soft TLB must not go on answering those.
+      if (tlbs_->invalidate_page(page, tag) && soft_follows_l1d_) flush_soft();
+      unbounded_->invalidate_page(page, tag);
+    }
+    if (soft && !large_fills_->evict(page, *soft_)) soft_->evict(page);
+  }
+  count_flush(reason, static_cast<int64_t>(n.value()));
+}
+
+void Mmu::flush_pcid(Pcid pcid, FlushReason reason) {
+  if (tlbs_->config().pcid || pcid == pcid_) {
+    tlbs_->flush_pcid(tag_of(pcid));
+    unbounded_->flush_pcid(tag_of(pcid));
+  }
+  if (pcid == pcid_) flush_soft();
+  count_flush(reason, kAllPages);
+}
+
+void Mmu::flush_all(FlushReason reason) {
+  tlbs_->flush_all();
+  unbounded_->flush_all();
+  flush_soft();
+  count_flush(reason, kAllPages);
+}
+
+void Mmu::flush_soft() {
+  large_fills_->clear();
+  if (soft_ != nullptr) soft_->flush();
+}
+
+void Mmu::count_flush(FlushReason reason, int64_t pages) {
+  ++counters_.flushes[static_cast<size_t>(reason)];
+  TRACE(tracer_, Event::TlbFlush, pages, flush_reason_name(reason));
+}
+
+void Mmu::verify() const {
+  tlbs_->verify();
+  tlbs_->visit([this](const TlbHierarchy::Slot& slot) {
+    if (!slot.global && slot.pcid != tag_) return;
+    const WalkResult tables = inspect(slot.page);
+    if (slot.array.starts_with("psc-")) {
+      const Level level = slot.array == "psc-pde" ? 2 : slot.array == "psc-pdpte" ? 3 : 4;
+      const unsigned step = 4 - level;
+      CHECK(step < tables.references && tables.steps[step].entry.present() && !tables.steps[step].entry.large() &&
+                tables.steps[step].entry.pfn() == slot.data.frame(),
+            "{} holds table {:#x} for {:#x}, which the tables do not", slot.array, slot.data.frame().value(), slot.page.value());
+      return;
+    }
+    CHECK(tables.ok, "{} holds {:#x}, which is not mapped", slot.array, slot.page.value());
+    CHECK(tables.address == slot.data.frame().address(), "{} holds {:#x} at {:#x}, the tables at {:#x}", slot.array, slot.page.value(),
+          slot.data.frame().address().value(), tables.address.value());
+    CHECK(tables.size == slot.size || (slot.data.has(TlbData::kPiece) && slot.size < tables.size), "{} holds {:#x} as {}, the tables as {}",
+          slot.array, slot.page.value(), static_cast<int>(slot.size), static_cast<int>(tables.size));
+    CHECK((!slot.data.has(TlbData::kWritable) || tables.writable) && (!slot.data.has(TlbData::kExecutable) || tables.executable) &&
+              (!slot.data.has(TlbData::kUser) || tables.user) && (!slot.data.has(TlbData::kDirty) || tables.leaf.dirty()) &&
+              tables.leaf.accessed() && slot.global == tables.leaf.global(),
+          "{} holds {:#x} with rights {:#x}, the leaf is {:#x}", slot.array, slot.page.value(), slot.data.raw & kPageOffsetMask,
+          tables.leaf.raw);
+  });
+  const MmuCounters& c = counters_;
+  for (const MmuCounters::Level* level : {&c.l1d, &c.l1i, &c.l2})
+    CHECK(level->accesses == level->hits + level->misses, "{} accesses, {} hits, {} misses", level->accesses, level->hits, level->misses);
+  CHECK(c.walks == c.l2.misses && c.l1d.misses + c.l1i.misses == c.l2.accesses, "{} walks, {} l2 misses", c.walks, c.l2.misses);
+}
+
+}  // namespace vitro::hw

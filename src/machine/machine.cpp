@@ -1,0 +1,164 @@
+#include "vitro/machine/machine.h"
+
+#include <fmt/format.h>
+#include <limits.h>
+#include <spdlog/spdlog.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "host_console.h"
+#include "vitro/base/trace_file.h"
+#include "vitro/fs/host_stream.h"
+#include "vitro/fs/process_view.h"
+#include "vitro/fs/vfs.h"
+#include "vitro/syscalls/table.h"
+
+namespace vitro::machine {
+namespace {
+
+constexpr const char* kSearchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+// What the guest sees of the host when no --root is given.
+constexpr const char* kDefaultOffers[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/etc"};
+
+std::string working_directory() {
+  char buffer[PATH_MAX];
+  return ::getcwd(buffer, sizeof buffer) ? buffer : "/";
+}
+
+void report_crash(void* machine) {
+  Machine& m = *static_cast<Machine*>(machine);
+  fmt::print(stderr, "vitro: seed {}, {} instructions, {} ns virtual time; last events:\n", m.options().seed, m.clock().instructions(),
+             m.clock().now().value());
+  for (const std::string& line : m.tracer().recent()) fmt::print(stderr, "vitro:   {}\n", line);
+  if (TraceSink* sink = m.tracer().sink()) (void)sink->flush();
+}
+
+}  // namespace
+
+Machine::Machine(const MachineOptions& options) : options_(options) {}
+
+Machine::~Machine() { set_crash_reporter(nullptr, nullptr); }
+
+Result<std::unique_ptr<Machine>, UserError> Machine::create(const MachineOptions& options) {
+  std::unique_ptr<Machine> machine{new Machine(options)};
+  TRY(machine->build());
+  return machine;
+}
+
+Result<void, UserError> Machine::build() {
+  TRY(tracer_.enable(options_.trace));
+  if (!options_.trace.empty()) tracer_.set_sink(TRY(open_trace(options_.trace_out)));
+  ram_ = TRY(hw::Ram::create(options_.ram));
+  clock_ = std::make_unique<hw::Clock>(options_.timing.instruction_ps);
+  tracer_.set_clock(&hw::Clock::read, clock_.get());
+  options_.tlb.seed = options_.seed;
+  mmu_ = std::make_unique<hw::Mmu>(*ram_, options_.tlb, options_.timing, tracer_);
+  cpu_ = TRY(hw::make_unicorn_cpu(*ram_, *mmu_, *clock_, options_.mmu));
+  mmu_->set_soft_tlb(cpu_.get());
+  ram_->set_code_invalidator(cpu_.get());
+  cpu_->set_precise_faults(tracer_.enabled(Event::PageFaultUser));
+  disk_ = hw::make_memory_disk("vda", options_.disk, *clock_, options_.timing);
+
+  mm::PhysicalMemoryConfig physical;
+  physical.extra_reserved = options_.reserved;
+  if (physical.extra_reserved.value() > options_.ram.value() / 2)
+    return fail(UserError{fmt::format("--reserved {} leaves less than half of the RAM", physical.extra_reserved.value()), "give the machine more --ram"});
+  physical_ = mm::PhysicalMemory::create(*ram_, physical, tracer_);
+  physical_->set_verify_level(options_.verify);
+  cpu_->set_zero_frame(physical_->zero_frame());
+  vm_ = std::make_unique<mm::VirtualMemory>(*physical_, *mmu_, options_.timing, tracer_);
+  vm_->set_verify_level(options_.verify);
+
+  console_ = std::make_unique<HostConsole>(*cpu_, tracer_, [this](int signal) { return kernel_ && kernel_->signal_foreground(signal); });
+  vfs_ = std::make_unique<fs::Vfs>(fs::Vfs::Services{vm_.get(), [](const void* machine) { return static_cast<const Machine*>(machine)->kernel_->realtime(); }, this});
+  kernel::KernelConfig config;
+  config.seed = options_.seed;
+  config.boot_time = options_.boot_time;
+  kernel_ = std::make_unique<kernel::Kernel>(config, *cpu_, *clock_, options_.timing, *vm_, *vfs_, tracer_);
+  vm_->set_blocking(kernel_.get());
+  block_store_ = fs::make_block_store(*disk_, *kernel_);
+  TRY(mount_file_systems());
+  syscalls_ = syscalls::make_table({.strace = options_.strace});
+  kernel_->set_syscall_table(syscalls_.get());
+  kernel_->set_host_port(console_.get());
+  set_crash_reporter(&report_crash, this);
+  return {};
+}
+
+Result<void, UserError> Machine::mount_file_systems() {
+  fs::OverlayConfig overlay;
+  if (options_.root) {
+    overlay.offers.push_back({*options_.root, "/"});
+  } else {
+    for (const char* path : kDefaultOffers)
+      if (::access(path, F_OK) == 0) overlay.offers.push_back({path, path});
+    const std::string here = working_directory();
+    if (here != "/") overlay.offers.push_back({here, here});
+  }
+  for (const Bind& bind : options_.binds) overlay.offers.push_back({bind.host, bind.guest});
+
+  std::shared_ptr<fs::FileSystem> root = TRY(fs::make_overlay(*vfs_, overlay, *block_store_));
+  auto must = [](Status status, const char* what) { CHECK(status, "mounting {}: {}", what, status ? "" : errno_name(status.error())); };
+  must(vfs_->mount("/", root, "/dev/vda", "rw,relatime"), "/");
+  must(vfs_->mount("/proc", fs::make_procfs(*vfs_, *vm_, *kernel_), "proc", "rw,nosuid,nodev,noexec,relatime"), "/proc");
+  must(vfs_->mount("/sys", fs::make_sysfs(*vfs_, *vm_, *kernel_), "sysfs", "rw,nosuid,nodev,noexec,relatime"), "/sys");
+  return {};
+}
+
+std::vector<std::string> Machine::environment() const {
+  std::vector<std::string> result{std::string("PATH=") + kSearchPath, "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh"};
+  // A terminal's type describes the user's terminal, which the guest talks to.
+  if (::isatty(0) && ::getenv("TERM")) result.push_back(std::string("TERM=") + ::getenv("TERM"));
+  for (const std::string& setting : options_.environment) {
+    const std::string name = setting.substr(0, setting.find('=') + 1);
+    std::erase_if(result, [&](const std::string& old) { return old.starts_with(name); });
+    result.push_back(setting);
+  }
+  return result;
+}
+
+std::string Machine::find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
+  fs::PathContext context{vfs_->root(), vfs_->root()};
+  const fs::Credentials root{};
+  context.credentials = &root;
+  std::string_view path = kSearchPath;
+  while (!path.empty()) {
+    const size_t colon = path.find(':');
+    const std::string candidate = std::string(path.substr(0, colon)) + "/" + name;
+    path = colon == std::string_view::npos ? std::string_view{} : path.substr(colon + 1);
+    if (auto found = vfs_->stat(context, nullptr, candidate, fs::Follow::Yes); found && (found->mode & fs::kTypeMask) == fs::kRegular && (found->mode & 0111))
+      return candidate;
+  }
+  return name;
+}
+
+Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::function<void()>& at_first_exit) {
+  kernel::Kernel::FirstProcess first;
+  first.program = find_program(program.path);
+  first.arguments.push_back(program.path);
+  first.arguments.insert(first.arguments.end(), program.arguments.begin(), program.arguments.end());
+  first.environment = environment();
+  first.working_directory = options_.root ? "/" : working_directory();
+  const unsigned modes[] = {fs::kOpenRead, fs::kOpenWrite, fs::kOpenWrite};
+  for (int fd = 0; fd < 3; ++fd) {
+    const bool terminal = ::isatty(fd);
+    first.standard[fd] = fs::make_host_stream(*vfs_, fd, terminal ? fs::kOpenReadWrite : modes[fd], *console_);
+  }
+  TRY(kernel_->start(first));
+  const kernel::Exit exit = kernel_->run(at_first_exit);
+  if (TraceSink* sink = tracer_.sink()) TRY(sink->flush());
+  return exit;
+}
+
+void Machine::verify(mm::Verify level) {
+  mmu_->verify();
+  physical_->verify(level);
+  vm_->verify(level);
+  kernel_->verify(level);
+}
+
+}  // namespace vitro::machine

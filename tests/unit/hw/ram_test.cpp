@@ -1,0 +1,79 @@
+#include "vitro/hw/ram.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace vitro::hw {
+namespace {
+
+std::string refusal(Bytes size) {
+  auto ram = Ram::create(size);
+  return ram ? "" : ram.error().what;
+}
+
+TEST(Ram, RefusesSizesThatAMachineCannotHave) {
+  EXPECT_EQ(refusal(mib(16) - Bytes{kPageSize}), "16380 KiB of RAM is too little");
+  EXPECT_EQ(refusal(Bytes{0}), "0 bytes of RAM is too little");
+  EXPECT_EQ(refusal(gib(1024) + Bytes{kPageSize}), "1073741828 KiB of RAM is too much");
+  EXPECT_EQ(refusal(Bytes{UINT64_MAX}), "18446744073709551615 bytes of RAM is too much");
+  EXPECT_EQ(refusal(mib(16) + Bytes{512}), "16777728 bytes of RAM is no whole number of pages");
+  EXPECT_EQ(refusal(mib(16)), "");
+}
+
+TEST(Ram, SixtyFourGibCostNothingUntilTouched) {
+  auto ram = Ram::create(gib(64));
+  ASSERT_TRUE(ram.has_value());
+  EXPECT_EQ((*ram)->frames(), Pages{gib(64).value() / kPageSize});
+  const PhysAddr last{gib(64).value() - kPageSize};
+  (*ram)->at<uint64_t>(last) = 7;
+  EXPECT_EQ((*ram)->at<uint64_t>(last), 7u);
+  EXPECT_EQ((*ram)->at<uint64_t>(PhysAddr{gib(32).value()}), 0u);
+}
+
+TEST(Ram, ContainsKnowsItsEndAndDoesNotOverflow) {
+  auto ram = *Ram::create(mib(16));
+  EXPECT_TRUE(ram->contains(PhysAddr{0}, mib(16)));
+  EXPECT_FALSE(ram->contains(PhysAddr{1}, mib(16)));
+  EXPECT_FALSE(ram->contains(PhysAddr{mib(16).value()}));
+  EXPECT_FALSE(ram->contains(PhysAddr{8}, Bytes{UINT64_MAX}));
+  EXPECT_FALSE(ram->contains(PhysAddr{UINT64_MAX}, Bytes{8}));
+}
+
+TEST(Ram, CopiesAndZeroesFrames) {
+  auto ram = *Ram::create(mib(16));
+  auto page = ram->write(Pfn{3}.address(), Bytes{kPageSize});
+  std::fill(page.begin(), page.end(), std::byte{0xab});
+  ram->copy_frame(Pfn{4}, Pfn{3});
+  ram->zero_frame(Pfn{3});
+  const auto all = [&](Pfn f, std::byte b) {
+    return std::ranges::all_of(ram->read(f.address(), Bytes{kPageSize}), [b](std::byte x) { return x == b; });
+  };
+  EXPECT_TRUE(all(Pfn{3}, std::byte{0}));
+  EXPECT_TRUE(all(Pfn{4}, std::byte{0xab}));
+  EXPECT_TRUE(all(Pfn{5}, std::byte{0}));
+}
+
+struct Recorder final : CodeInvalidator {
+  std::vector<uint64_t> frames;
+  void invalidate_code(Pfn frame) override { frames.push_back(frame.value()); }
+};
+
+TEST(Ram, TellsTheCpuOfWritesToExecutedFramesOnce) {
+  auto ram = *Ram::create(mib(16));
+  Recorder recorder;
+  ram->set_code_invalidator(&recorder);
+  ram->mark_executed(Pfn{7});
+  ram->mark_executed(Pfn{9});
+  ram->write(Pfn{6}.address(), Bytes{kPageSize});
+  EXPECT_TRUE(recorder.frames.empty());
+  ram->write(Pfn{6}.address() + Bytes{4000}, Bytes{3 * kPageSize});  // ends in frame 9
+  EXPECT_EQ(recorder.frames, (std::vector<uint64_t>{7, 9}));
+  EXPECT_FALSE(ram->executed(Pfn{7}));
+  ram->write(Pfn{7}.address(), Bytes{1});
+  EXPECT_EQ(recorder.frames.size(), 2u);
+}
+
+}  // namespace
+}  // namespace vitro::hw
