@@ -120,8 +120,7 @@ bool glob_match(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
-void append_trace_line(std::string& out, const TraceRecord& record) {
-  const TraceEventSpec& spec = trace_event_spec(record.event);
+void append_trace_line(std::string& out, const TraceRecord& record, const TraceEventSpec& spec) {
   const uint64_t us = record.time.value() / 1000;
   auto to = std::back_inserter(out);
   fmt::format_to(to, "{:>16}-{:<7} [{:03}] ..... {:5}.{:06}: {}:", record.comm, record.pid.value(), record.cpu, us / 1000000, us % 1000000, spec.name);

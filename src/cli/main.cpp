@@ -31,12 +31,22 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.option_defaults()->always_capture_default(false);
   cli::Action chosen;
-  cli::add_run_command(app, chosen);
+  const cli::SetCommand set_command = cli::add_run_command(app, chosen);
   cli::add_demo_command(app, chosen);
   cli::add_trace_command(app, chosen);
 
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (!words.empty() && words.front() == "run") {
+    const std::vector<std::string> after(words.begin() + 1, words.end());
+    const size_t program = cli::program_position(*app.get_subcommand("run"), after);
+    words.resize(1 + program);
+    const size_t skip = program < after.size() && after[program] == "--" ? 1 : 0;
+    if (program + skip < after.size()) set_command({after.begin() + static_cast<long>(program + skip), after.end()});
+  }
+  std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(words));
   } catch (const CLI::Success& e) {  // --help, --version
     return app.exit(e);
   } catch (const CLI::ParseError& e) {

@@ -107,7 +107,7 @@ Result<int, UserError> run(const RunOptions& o) {
 
 }  // namespace
 
-void add_run_command(CLI::App& app, Action& chosen) {
+SetCommand add_run_command(CLI::App& app, Action& chosen) {
   auto o = std::make_shared<RunOptions>();
   CLI::App* run_command = app.add_subcommand("run", "Run a program on a simulated machine");
   run_command->add_option("--ram", o->ram, "Size of the machine's RAM, 16M to 1T (default 1G)")->type_name("SIZE");
@@ -126,17 +126,22 @@ void add_run_command(CLI::App& app, Action& chosen) {
   run_command->add_option("--verify", o->verify, "Check the machine's invariants: off, cheap or full (default off)")->check(CLI::IsMember(keys(kVerify)));
   run_command->add_option("--log-level", o->log_level, "vitro's own diagnostics on stderr: trace, debug, info, warn, err, off")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "err", "off"}));
-  run_command->usage("Usage: vitro run [OPTIONS] [--] PROGRAM [ARGUMENTS...]");
-  // The first word that is no option is the program; everything after it is the program's own, dashes or not.
-  run_command->prefix_command();
+  run_command->footer("[--] PROGRAM [ARGUMENTS...] follow the options.");
   run_command->callback([o, run_command, &chosen] {
-    o->command = run_command->remaining();
-    if (!o->command.empty() && o->command.front() == "--") o->command.erase(o->command.begin());
-    else if (!o->command.empty() && o->command.front().starts_with("-") && o->command.front().size() > 1)
-      throw CLI::ExtrasError("run", {o->command.front()});
     if (o->command.empty()) throw CLI::RequiredError("PROGRAM");
     chosen = [o] { return run(*o); };
   });
+  return [o](std::vector<std::string> command) { o->command = std::move(command); };
+}
+
+size_t program_position(const CLI::App& run_command, const std::vector<std::string>& words) {
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (word == "--" || word.size() < 2 || word[0] != '-') return i;
+    const CLI::Option* option = run_command.get_option_no_throw(word);
+    if (option && option->get_expected_max() > 0 && option->get_type_size_max() > 0) ++i;  // its value
+  }
+  return words.size();
 }
 
 }  // namespace vitro::cli

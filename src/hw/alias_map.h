@@ -16,9 +16,9 @@ namespace vitro::hw {
 
 class AliasMap {
  public:
-  static constexpr unsigned kAliases = 8;                      // RAM itself and 7 more
-  static constexpr uint64_t kZeroWindow = uint64_t{1} << 46;   // above all aliases of the largest RAM
-  static constexpr uint64_t kZeroSlots = uint64_t{1} << 18;    // 1 GiB of address space
+  static constexpr unsigned kAliases = 8;                     // RAM itself and 7 more
+  static constexpr uint64_t kZeroWindow = uint64_t{1} << 46;  // above all aliases of the largest RAM
+  static constexpr uint64_t kZeroSlots = uint64_t{1} << 18;   // 1 GiB of address space
 
   explicit AliasMap(Bytes ram_size);
 
@@ -50,7 +50,8 @@ class AliasMap {
 
   // The page of an address that place() or place_zero() gave in this epoch.
   Vpn page_of(uint64_t physical) const {
-    if (physical >= kZeroWindow) [[unlikely]] return Vpn{zero_pages_[(physical - kZeroWindow) >> kPageShift]};
+    if (physical >= kZeroWindow) [[unlikely]]
+      return Vpn{zero_pages_[(physical - kZeroWindow) >> kPageShift]};
     const uint64_t alias = physical >> stride_shift_;
     return Vpn{slots_[alias][(physical & stride_mask_) >> kPageShift].page};
   }

@@ -24,9 +24,8 @@ struct BlockPlace {
 
 struct BlockFacts {
   uint16_t instructions = 0;
-  bool ends_in_branch = false;    // a branch or a repeated string instruction: a point where the CPU may stop for the limit
-  bool needs_care = false;        // holds an instruction that must not run: port I/O
-  bool single_instruction() const { return instructions == 1; }
+  bool ends_in_branch = false;  // a branch or a repeated string instruction: a point where the CPU may stop for the limit
+  bool needs_care = false;      // holds an instruction that must not run: port I/O
 };
 
 class BlockTable {
@@ -42,16 +41,26 @@ class BlockTable {
     ++f.version;
   }
   // Instructions were fetched from the frame in `epoch`.
-  void note_fetched(Pfn frame, uint64_t epoch) { frames_[frame.value()].fetched_epoch = epoch; }
+  void note_fetched(Pfn frame, uint64_t epoch) {
+    frames_[frame.value()].fetched_epoch = epoch;
+    frames_[frame.value()].has_code = true;
+  }
   bool fetched(Pfn frame, uint64_t epoch) const { return frames_[frame.value()].fetched_epoch == epoch; }
   bool writable(Pfn frame, uint64_t epoch) const { return frames_[frame.value()].writable_epoch == epoch; }
-  void invalidate(Pfn frame) { ++frames_[frame.value()].version; }
+  // Whether there may be translations of it.
+  bool has_code(Pfn frame) const { return frames_[frame.value()].has_code; }
+  // Its bytes changed, and its translations were removed.
+  void invalidate(Pfn frame) {
+    ++frames_[frame.value()].version;
+    frames_[frame.value()].has_code = false;
+  }
 
   BlockFacts find(const BlockPlace& place, uint64_t epoch) {
     const Frame& frame = frames_[place.start.pfn().value()];
     const Entry& e = entries_[index(place.start)];
     if (e.start == place.start.value() && e.size == place.size && e.version == frame.version && frame.writable_epoch != epoch) [[likely]]
-      if (e.second_frame == place.second_frame.value() && place.second_frame == Pfn{0}) [[likely]] return e.facts;
+      if (e.second_frame == place.second_frame.value() && place.second_frame == Pfn{0}) [[likely]]
+        return e.facts;
     return find_slowly(place, epoch);
   }
   // Instructions of the block that begin at or behind `offset`.
@@ -66,6 +75,7 @@ class BlockTable {
  private:
   struct Frame {
     uint32_t version = 0;
+    bool has_code = false;
     uint64_t writable_epoch = 0, fetched_epoch = 0;
   };
   struct Entry {

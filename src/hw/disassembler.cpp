@@ -54,41 +54,76 @@ namespace {
 uint64_t register_value(const UserRegisters& r, unsigned reg, uint64_t next_rip) {
   const auto low = [](uint64_t v) { return v & 0xffff'ffff; };
   switch (reg) {
-    case X86_REG_RAX: return r.rax;
-    case X86_REG_RBX: return r.rbx;
-    case X86_REG_RCX: return r.rcx;
-    case X86_REG_RDX: return r.rdx;
-    case X86_REG_RSI: return r.rsi;
-    case X86_REG_RDI: return r.rdi;
-    case X86_REG_RBP: return r.rbp;
-    case X86_REG_RSP: return r.rsp;
-    case X86_REG_R8: return r.r8;
-    case X86_REG_R9: return r.r9;
-    case X86_REG_R10: return r.r10;
-    case X86_REG_R11: return r.r11;
-    case X86_REG_R12: return r.r12;
-    case X86_REG_R13: return r.r13;
-    case X86_REG_R14: return r.r14;
-    case X86_REG_R15: return r.r15;
-    case X86_REG_RIP: return next_rip;
-    case X86_REG_EAX: return low(r.rax);
-    case X86_REG_EBX: return low(r.rbx);
-    case X86_REG_ECX: return low(r.rcx);
-    case X86_REG_EDX: return low(r.rdx);
-    case X86_REG_ESI: return low(r.rsi);
-    case X86_REG_EDI: return low(r.rdi);
-    case X86_REG_EBP: return low(r.rbp);
-    case X86_REG_ESP: return low(r.rsp);
-    case X86_REG_R8D: return low(r.r8);
-    case X86_REG_R9D: return low(r.r9);
-    case X86_REG_R10D: return low(r.r10);
-    case X86_REG_R11D: return low(r.r11);
-    case X86_REG_R12D: return low(r.r12);
-    case X86_REG_R13D: return low(r.r13);
-    case X86_REG_R14D: return low(r.r14);
-    case X86_REG_R15D: return low(r.r15);
-    case X86_REG_EIP: return low(next_rip);
-    default: return 0;  // none, or the index that means none
+    case X86_REG_RAX:
+      return r.rax;
+    case X86_REG_RBX:
+      return r.rbx;
+    case X86_REG_RCX:
+      return r.rcx;
+    case X86_REG_RDX:
+      return r.rdx;
+    case X86_REG_RSI:
+      return r.rsi;
+    case X86_REG_RDI:
+      return r.rdi;
+    case X86_REG_RBP:
+      return r.rbp;
+    case X86_REG_RSP:
+      return r.rsp;
+    case X86_REG_R8:
+      return r.r8;
+    case X86_REG_R9:
+      return r.r9;
+    case X86_REG_R10:
+      return r.r10;
+    case X86_REG_R11:
+      return r.r11;
+    case X86_REG_R12:
+      return r.r12;
+    case X86_REG_R13:
+      return r.r13;
+    case X86_REG_R14:
+      return r.r14;
+    case X86_REG_R15:
+      return r.r15;
+    case X86_REG_RIP:
+      return next_rip;
+    case X86_REG_EAX:
+      return low(r.rax);
+    case X86_REG_EBX:
+      return low(r.rbx);
+    case X86_REG_ECX:
+      return low(r.rcx);
+    case X86_REG_EDX:
+      return low(r.rdx);
+    case X86_REG_ESI:
+      return low(r.rsi);
+    case X86_REG_EDI:
+      return low(r.rdi);
+    case X86_REG_EBP:
+      return low(r.rbp);
+    case X86_REG_ESP:
+      return low(r.rsp);
+    case X86_REG_R8D:
+      return low(r.r8);
+    case X86_REG_R9D:
+      return low(r.r9);
+    case X86_REG_R10D:
+      return low(r.r10);
+    case X86_REG_R11D:
+      return low(r.r11);
+    case X86_REG_R12D:
+      return low(r.r12);
+    case X86_REG_R13D:
+      return low(r.r13);
+    case X86_REG_R14D:
+      return low(r.r14);
+    case X86_REG_R15D:
+      return low(r.r15);
+    case X86_REG_EIP:
+      return low(next_rip);
+    default:
+      return 0;  // none, or the index that means none
   }
 }
 
@@ -101,11 +136,11 @@ uint64_t bit_string_offset(const UserRegisters& r, const cs_x86_op& index, unsig
   if (index.type != X86_OP_REG || size < 2) return 0;
   int64_t bit = 0;
   static constexpr std::pair<unsigned, uint64_t UserRegisters::*> kWords[] = {
-      {X86_REG_AX, &UserRegisters::rax},    {X86_REG_BX, &UserRegisters::rbx},    {X86_REG_CX, &UserRegisters::rcx},
-      {X86_REG_DX, &UserRegisters::rdx},    {X86_REG_SI, &UserRegisters::rsi},    {X86_REG_DI, &UserRegisters::rdi},
-      {X86_REG_BP, &UserRegisters::rbp},    {X86_REG_SP, &UserRegisters::rsp},    {X86_REG_R8W, &UserRegisters::r8},
-      {X86_REG_R9W, &UserRegisters::r9},    {X86_REG_R10W, &UserRegisters::r10},  {X86_REG_R11W, &UserRegisters::r11},
-      {X86_REG_R12W, &UserRegisters::r12},  {X86_REG_R13W, &UserRegisters::r13},  {X86_REG_R14W, &UserRegisters::r14},
+      {X86_REG_AX, &UserRegisters::rax},   {X86_REG_BX, &UserRegisters::rbx},   {X86_REG_CX, &UserRegisters::rcx},
+      {X86_REG_DX, &UserRegisters::rdx},   {X86_REG_SI, &UserRegisters::rsi},   {X86_REG_DI, &UserRegisters::rdi},
+      {X86_REG_BP, &UserRegisters::rbp},   {X86_REG_SP, &UserRegisters::rsp},   {X86_REG_R8W, &UserRegisters::r8},
+      {X86_REG_R9W, &UserRegisters::r9},   {X86_REG_R10W, &UserRegisters::r10}, {X86_REG_R11W, &UserRegisters::r11},
+      {X86_REG_R12W, &UserRegisters::r12}, {X86_REG_R13W, &UserRegisters::r13}, {X86_REG_R14W, &UserRegisters::r14},
       {X86_REG_R15W, &UserRegisters::r15},
   };
   if (size == 2) {
@@ -142,18 +177,37 @@ std::vector<MemoryAccess> Disassembler::accesses(std::span<const std::byte> code
 
   // The stack side of instructions whose memory operand is read first.
   switch (i.id) {
-    case X86_INS_POP: add(r.rsp, stack_size, Access::Read); break;
-    case X86_INS_POPF: case X86_INS_POPFQ: add(r.rsp, stack_size, Access::Read); break;
-    case X86_INS_RET: add(r.rsp, 8, Access::Read); break;
-    case X86_INS_RETF: case X86_INS_RETFQ: add(r.rsp, 16, Access::Read); break;
-    case X86_INS_IRET: case X86_INS_IRETD: case X86_INS_IRETQ: add(r.rsp, 40, Access::Read); break;
-    case X86_INS_LEAVE: add(r.rbp, 8, Access::Read); break;
-    case X86_INS_XLATB: add(r.rbx + (r.rax & 0xff), 1, Access::Read); break;
-    default: break;
+    case X86_INS_POP:
+      add(r.rsp, stack_size, Access::Read);
+      break;
+    case X86_INS_POPF:
+    case X86_INS_POPFQ:
+      add(r.rsp, stack_size, Access::Read);
+      break;
+    case X86_INS_RET:
+      add(r.rsp, 8, Access::Read);
+      break;
+    case X86_INS_RETF:
+    case X86_INS_RETFQ:
+      add(r.rsp, 16, Access::Read);
+      break;
+    case X86_INS_IRET:
+    case X86_INS_IRETD:
+    case X86_INS_IRETQ:
+      add(r.rsp, 40, Access::Read);
+      break;
+    case X86_INS_LEAVE:
+      add(r.rbp, 8, Access::Read);
+      break;
+    case X86_INS_XLATB:
+      add(r.rbx + (r.rax & 0xff), 1, Access::Read);
+      break;
+    default:
+      break;
   }
   const bool no_access = i.id == X86_INS_LEA || i.id == X86_INS_NOP || i.id == X86_INS_PREFETCH || i.id == X86_INS_PREFETCHW ||
-                         i.id == X86_INS_PREFETCHNTA || i.id == X86_INS_PREFETCHT0 || i.id == X86_INS_PREFETCHT1 || i.id == X86_INS_PREFETCHT2 ||
-                         i.id == X86_INS_INVLPG || i.id == X86_INS_CLFLUSH;
+                         i.id == X86_INS_PREFETCHNTA || i.id == X86_INS_PREFETCHT0 || i.id == X86_INS_PREFETCHT1 ||
+                         i.id == X86_INS_PREFETCHT2 || i.id == X86_INS_INVLPG || i.id == X86_INS_CLFLUSH;
   if (!no_access && i.id != X86_INS_XLATB) {
     // Capstone does not say of every instruction whether it reads or writes; an operand it is silent about is taken as read, and written
     // too where it comes first.
@@ -171,18 +225,33 @@ std::vector<MemoryAccess> Disassembler::accesses(std::span<const std::byte> code
     }
   }
   switch (i.id) {
-    case X86_INS_PUSH: add(r.rsp - stack_size, stack_size, Access::Write); break;
-    case X86_INS_PUSHF: case X86_INS_PUSHFQ: add(r.rsp - stack_size, stack_size, Access::Write); break;
-    case X86_INS_CALL: add(r.rsp - 8, 8, Access::Write); break;
-    case X86_INS_ENTER: add(r.rsp - 8, 8, Access::Write); break;
-    case X86_INS_MASKMOVDQU: add(r.rdi, 16, Access::Write); break;
-    case X86_INS_MASKMOVQ: add(r.rdi, 8, Access::Write); break;
-    default: break;
+    case X86_INS_PUSH:
+      add(r.rsp - stack_size, stack_size, Access::Write);
+      break;
+    case X86_INS_PUSHF:
+    case X86_INS_PUSHFQ:
+      add(r.rsp - stack_size, stack_size, Access::Write);
+      break;
+    case X86_INS_CALL:
+      add(r.rsp - 8, 8, Access::Write);
+      break;
+    case X86_INS_ENTER:
+      add(r.rsp - 8, 8, Access::Write);
+      break;
+    case X86_INS_MASKMOVDQU:
+      add(r.rdi, 16, Access::Write);
+      break;
+    case X86_INS_MASKMOVQ:
+      add(r.rdi, 8, Access::Write);
+      break;
+    default:
+      break;
   }
   return result;
 }
 
-VirtAddr Disassembler::accessed_address(std::span<const std::byte> code, const UserRegisters& registers, VirtAddr page, Access access) const {
+VirtAddr Disassembler::accessed_address(std::span<const std::byte> code, const UserRegisters& registers, VirtAddr page,
+                                        Access access) const {
   const uint64_t first = page.page_floor().value(), last = first + kPageSize - 1;
   const std::vector<MemoryAccess> all = accesses(code, registers);
   const auto find = [&](bool any_kind) -> std::optional<VirtAddr> {
@@ -202,11 +271,34 @@ VirtAddr Disassembler::accessed_address(std::span<const std::byte> code, const U
 bool Disassembler::privileged(std::span<const std::byte> code) const {
   if (!state_->decode(code, 0)) return false;
   switch (state_->instruction->id) {
-    case X86_INS_HLT: case X86_INS_CLI: case X86_INS_STI: case X86_INS_CLTS: case X86_INS_INVD: case X86_INS_WBINVD:
-    case X86_INS_INVLPG: case X86_INS_INVPCID: case X86_INS_LGDT: case X86_INS_LIDT: case X86_INS_LLDT: case X86_INS_LTR: case X86_INS_LMSW:
-    case X86_INS_RDMSR: case X86_INS_WRMSR: case X86_INS_RDPMC: case X86_INS_SWAPGS: case X86_INS_SYSEXIT: case X86_INS_SYSRET:
-    case X86_INS_IN: case X86_INS_OUT: case X86_INS_INSB: case X86_INS_INSW: case X86_INS_INSD:
-    case X86_INS_OUTSB: case X86_INS_OUTSW: case X86_INS_OUTSD: case X86_INS_XSETBV:
+    case X86_INS_HLT:
+    case X86_INS_CLI:
+    case X86_INS_STI:
+    case X86_INS_CLTS:
+    case X86_INS_INVD:
+    case X86_INS_WBINVD:
+    case X86_INS_INVLPG:
+    case X86_INS_INVPCID:
+    case X86_INS_LGDT:
+    case X86_INS_LIDT:
+    case X86_INS_LLDT:
+    case X86_INS_LTR:
+    case X86_INS_LMSW:
+    case X86_INS_RDMSR:
+    case X86_INS_WRMSR:
+    case X86_INS_RDPMC:
+    case X86_INS_SWAPGS:
+    case X86_INS_SYSEXIT:
+    case X86_INS_SYSRET:
+    case X86_INS_IN:
+    case X86_INS_OUT:
+    case X86_INS_INSB:
+    case X86_INS_INSW:
+    case X86_INS_INSD:
+    case X86_INS_OUTSB:
+    case X86_INS_OUTSW:
+    case X86_INS_OUTSD:
+    case X86_INS_XSETBV:
       return true;
     case X86_INS_MOV:
       for (unsigned k = 0; k < state_->instruction->detail->x86.op_count; ++k) {
@@ -216,7 +308,8 @@ bool Disassembler::privileged(std::span<const std::byte> code) const {
         if (op.reg >= X86_REG_DR0 && op.reg <= X86_REG_DR15) return true;
       }
       return false;
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -74,11 +74,11 @@ constexpr OpcodeMap two_byte_map() {
   fill(m, 0x00, 0xff, kModRm);
   m[0x04] = m[0x0a] = m[0x0c] = m[0x24] = m[0x25] = m[0x26] = m[0x27] = m[0x36] = m[0x39] = kInvalid;
   fill(m, 0x3b, 0x3f, kInvalid);
-  m[0x7a] = m[0x7b] = m[0xa6] = m[0xa7] = kInvalid;
+  m[0xb9] = m[0xff] = m[0x7a] = m[0x7b] = m[0xa6] = m[0xa7] = kInvalid;
   fill(m, 0x05, 0x09, kNothing);
   m[0x0b] = m[0x0e] = kNothing;
-  m[0x0f] = kModRm | kImm8;              // 3DNow!
-  fill(m, 0x20, 0x23, kImm8);            // MOV CR, DR: one byte whose mod field is ignored
+  m[0x0f] = kModRm | kImm8;    // 3DNow!
+  fill(m, 0x20, 0x23, kImm8);  // MOV CR, DR: one byte whose mod field is ignored
   fill(m, 0x30, 0x35, kNothing);
   m[0x37] = kNothing;
   fill(m, 0x70, 0x73, kModRm | kImm8);
@@ -110,15 +110,21 @@ ScannedInstruction scan_instruction(std::span<const std::byte> code) {
 
   size_t at = 0;
   bool operand16 = false, address32 = false, repeat = false, rex_w = false;
-  unsigned op = 0;
+  bool two_byte = false;
+  unsigned op = 0, code_byte = 0;
   for (;; ++at) {
     if (at == limit) return invalid(at);
     op = byte(at);
-    if (op == 0x66) operand16 = true;
-    else if (op == 0x67) address32 = true;
-    else if (op == 0xf2 || op == 0xf3) repeat = true;
-    else if ((op & 0xf0) == 0x40) rex_w = op & 8;
-    else if (op != 0xf0 && op != 0x2e && op != 0x36 && op != 0x3e && op != 0x26 && op != 0x64 && op != 0x65) break;
+    if (op == 0x66)
+      operand16 = true;
+    else if (op == 0x67)
+      address32 = true;
+    else if (op == 0xf2 || op == 0xf3)
+      repeat = true;
+    else if ((op & 0xf0) == 0x40)
+      rex_w = op & 8;
+    else if (op != 0xf0 && op != 0x2e && op != 0x36 && op != 0x3e && op != 0x26 && op != 0x64 && op != 0x65)
+      break;
   }
   ++at;
 
@@ -133,10 +139,12 @@ ScannedInstruction scan_instruction(std::span<const std::byte> code) {
       ++at;
     } else {
       follows = kTwoByte[op];
+      two_byte = true;
       if (op == 0x78 && (operand16 || repeat)) follows = kModRm | kImm16;  // SSE4a EXTRQ, INSERTQ: two immediate bytes
       if (op >= 0x80 && op <= 0x8f) kind = InstructionKind::Branch;
       if (op == 0x31) kind = InstructionKind::ReadClock;
     }
+    code_byte = op;
     op = 0x100;  // none of the one-byte cases below
   } else {
     follows = kOneByte[op];
@@ -151,7 +159,9 @@ ScannedInstruction scan_instruction(std::span<const std::byte> code) {
 
   if (follows & kModRm) {
     if (at == limit) return invalid(at);
-    const unsigned modrm = byte(at++), mod = modrm >> 6, reg = (modrm >> 3) & 7, rm = modrm & 7;
+    // MOVMSKPS and shifts by an immediate have register operands only; the emulator does not look at the mod field.
+    const bool registers_only = two_byte && (code_byte == 0x50 || (code_byte >= 0x71 && code_byte <= 0x73));
+    const unsigned modrm = byte(at++), mod = registers_only ? 3 : modrm >> 6, reg = (modrm >> 3) & 7, rm = modrm & 7;
     if (mod != 3) {
       size_t displacement = mod == 1 ? 1 : mod == 2 ? 4 : 0;
       if (rm == 4) {

@@ -11,12 +11,12 @@ namespace vitro::hw {
 
 enum class InstructionKind : uint8_t {
   Plain,
-  Branch,      // may continue elsewhere: jumps, calls, returns, LOOP
-  RepString,   // a string instruction with a REP prefix: one iteration is one instruction of virtual time
-  PortIo,      // IN, OUT, INS, OUTS, with or without REP
-  Interrupt,   // INT n
-  ReadClock,   // RDTSC
-  Invalid,     // no instruction that this scanner knows; length is what was looked at
+  Branch,     // may continue elsewhere: jumps, calls, returns, LOOP
+  RepString,  // a string instruction with a REP prefix: one iteration is one instruction of virtual time
+  PortIo,     // IN, OUT, INS, OUTS, with or without REP
+  Interrupt,  // INT n
+  ReadClock,  // RDTSC
+  Invalid,    // no instruction that this scanner knows; length is what was looked at
 };
 
 struct ScannedInstruction {

@@ -10,11 +10,15 @@
 #include <sys/mman.h>
 #include <unicorn/unicorn.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
 #include <optional>
+#include <utility>
+#include <vector>
 
+#include "hw/access_recorder.h"
 #include "hw/alias_map.h"
 #include "hw/block_table.h"
 #include "hw/instruction_scan.h"
@@ -26,8 +30,8 @@
 namespace vitro::hw {
 namespace {
 
-constexpr uint64_t kCr4 = 0x10604;  // FSGSBASE, OSXMMEXCPT, OSFXSR, TSD: RDTSC traps in user mode
-constexpr uint64_t kCr0Bits = 0x22; // NE: x87 errors are exceptions; MP
+constexpr uint64_t kCr4 = 0x10604;   // FSGSBASE, OSXMMEXCPT, OSFXSR, TSD: RDTSC traps in user mode
+constexpr uint64_t kCr0Bits = 0x22;  // NE: x87 errors are exceptions; MP
 constexpr uint32_t kMsrEfer = 0xc000'0080, kMsrStar = 0xc000'0081;
 constexpr uint64_t kEferSyscallNx = 0x801;
 constexpr uint64_t kStar = uint64_t{0x23} << 48;  // SYSRET loads CS 0x33 and SS 0x2b, as Linux has them
@@ -43,53 +47,38 @@ constexpr uint64_t kHostPages = uint64_t{1} << 47;
 constexpr uint64_t kHostPagesSize = 4 * kPageSize;
 constexpr uint64_t kSetUpCode = 0x1000, kSetUpData = 0x2000;  // offsets, and virtual addresses during set-up
 
-constexpr uc_x86_reg kRegisters[] = {
-    UC_X86_REG_RAX, UC_X86_REG_RBX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RSI, UC_X86_REG_RDI,     UC_X86_REG_RBP,
-    UC_X86_REG_RSP, UC_X86_REG_R8,  UC_X86_REG_R9,  UC_X86_REG_R10, UC_X86_REG_R11, UC_X86_REG_R12,     UC_X86_REG_R13,
-    UC_X86_REG_R14, UC_X86_REG_R15, UC_X86_REG_RIP, UC_X86_REG_RFLAGS, UC_X86_REG_FS_BASE, UC_X86_REG_GS_BASE};
+constexpr uc_x86_reg kRegisters[] = {UC_X86_REG_RAX, UC_X86_REG_RBX, UC_X86_REG_RCX,    UC_X86_REG_RDX,     UC_X86_REG_RSI,
+                                     UC_X86_REG_RDI, UC_X86_REG_RBP, UC_X86_REG_RSP,    UC_X86_REG_R8,      UC_X86_REG_R9,
+                                     UC_X86_REG_R10, UC_X86_REG_R11, UC_X86_REG_R12,    UC_X86_REG_R13,     UC_X86_REG_R14,
+                                     UC_X86_REG_R15, UC_X86_REG_RIP, UC_X86_REG_RFLAGS, UC_X86_REG_FS_BASE, UC_X86_REG_GS_BASE};
 constexpr uint64_t UserRegisters::*kMembers[] = {
-    &UserRegisters::rax, &UserRegisters::rbx, &UserRegisters::rcx, &UserRegisters::rdx, &UserRegisters::rsi,     &UserRegisters::rdi,
-    &UserRegisters::rbp, &UserRegisters::rsp, &UserRegisters::r8,  &UserRegisters::r9,  &UserRegisters::r10,     &UserRegisters::r11,
-    &UserRegisters::r12, &UserRegisters::r13, &UserRegisters::r14, &UserRegisters::r15, &UserRegisters::rip,     &UserRegisters::rflags,
-    &UserRegisters::fs_base, &UserRegisters::gs_base};
+    &UserRegisters::rax, &UserRegisters::rbx, &UserRegisters::rcx,    &UserRegisters::rdx,     &UserRegisters::rsi,
+    &UserRegisters::rdi, &UserRegisters::rbp, &UserRegisters::rsp,    &UserRegisters::r8,      &UserRegisters::r9,
+    &UserRegisters::r10, &UserRegisters::r11, &UserRegisters::r12,    &UserRegisters::r13,     &UserRegisters::r14,
+    &UserRegisters::r15, &UserRegisters::rip, &UserRegisters::rflags, &UserRegisters::fs_base, &UserRegisters::gs_base};
 constexpr size_t kRegisterCount = std::size(kRegisters);
 static_assert(kRegisterCount == std::size(kMembers));
 
 // What ended uc_emu_start, as the hooks saw it.
 enum class Ending : uint8_t {
   None,
-  Limit,         // before a block
-  Attention,     // before a block: request_stop(), or code that is running was unmapped
-  UnknownPage,   // before a block: from a page that no fetch fill has vouched for in this epoch
-  Care,          // before a block that holds port I/O
+  Limit,        // before a block
+  Attention,    // before a block: request_stop(), or code that is running was unmapped
+  Rewritten,    // before a block: the block before may have changed code
+  UnknownPage,  // before a block: from a page that no fetch fill has vouched for in this epoch
+  Care,         // before a block that holds port I/O
+  PortIo,        // in a block where none was seen
   Syscall,
   Sysenter,
-  Refused,       // a fill was refused; or, for EarlyFetch, a block's second page was asked for before its first instructions have run
+  Refused,  // a fill was refused; or, for EarlyFetch, a block's second page was asked for before its first instructions have run
   EarlyFetch,
-  Interrupt,     // exception or INT n
+  StoreToRunningCode,  // a fill was refused, so that the storing instruction is made alone
+  Interrupt,           // exception or INT n
 };
 
 constexpr uint32_t kAttentionStop = 1, kAttentionRestart = 2;
 
 CpuStop stopped(StopKind kind, uint8_t vector = 0) { return CpuStop{kind, Fault{}, Access::Read, vector}; }
-
-// Where a run was interrupted, apart from the registers. Part of the context, so that a task which slept goes on as if it had not.
-struct Position {
-  // The next block begins behind a branch; and there the limit has not been looked at yet.
-  bool behind_branch = true, limit_unchecked = false;
-  // The fetches of these bytes have been counted; a block that goes on inside or right behind them counts no more than new pages.
-  uint64_t fetched_from = 0, fetched_until = 0;
-  // Pages of the accesses that the interrupted instruction had made, and that are counted, before it faulted; it will make them again.
-  static constexpr unsigned kMaximumRepeats = 8;
-  std::array<uint64_t, kMaximumRepeats> repeats{};
-  unsigned repeat_count = 0, repeats_seen = 0;
-  bool repeating = false;
-
-  // At an instruction of its own choice: a jump by the kernel.
-  void move() { *this = Position{}; }
-  // In the middle of a block, or behind one that does not end in a branch.
-  void interrupt() { behind_branch = limit_unchecked = false; }
-};
 
 class UnicornContext final : public CpuContext {
  public:
@@ -112,6 +101,7 @@ class UnicornCpu final : public Cpu {
         mmu_(mmu),
         clock_(clock),
         mode_(mode),
+        recorder_(mmu, mode),
         aliases_(ram.size()),
         blocks_({ram.host_base(), ram.size().value()}) {}
   ~UnicornCpu() override;
@@ -151,6 +141,11 @@ class UnicornCpu final : public Cpu {
     static_cast<UnicornCpu*>(self)->on_memory(type, physical, static_cast<unsigned>(size));
   }
   static void syscall_hook(uc_engine*, void* self) { static_cast<UnicornCpu*>(self)->stop_for(Ending::Syscall); }
+  static uint32_t port_in_hook(uc_engine*, uint32_t, int, void* self) {
+    static_cast<UnicornCpu*>(self)->stop_for(Ending::PortIo);
+    return 0;
+  }
+  static void port_out_hook(uc_engine*, uint32_t, int, uint32_t, void* self) { static_cast<UnicornCpu*>(self)->stop_for(Ending::PortIo); }
   static void sysenter_hook(uc_engine*, void* self) { static_cast<UnicornCpu*>(self)->stop_for(Ending::Sysenter); }
   static void interrupt_hook(uc_engine*, uint32_t vector, void* self) {
     auto* cpu = static_cast<UnicornCpu*>(self);
@@ -161,9 +156,7 @@ class UnicornCpu final : public Cpu {
   bool fill(uint64_t va, uc_mem_type type, uc_tlb_entry* result);
   bool fill_fetch(uint64_t va, const Translation& t, uc_tlb_entry* result);
   bool fill_data(uint64_t va, Access access, const Translation& t, uc_tlb_entry* result);
-  void note_writable(Pfn frame);
   void on_block(uint64_t address, uint32_t size);
-  void notice_restart(uint64_t address, uint32_t size);
   void on_memory(uc_mem_type type, uint64_t physical, unsigned size);
 
   // --- stopping
@@ -189,11 +182,8 @@ class UnicornCpu final : public Cpu {
   std::optional<Pfn> code_frame(uint64_t vpn);
   std::span<const std::byte> code_at(uint64_t address, std::span<std::byte, 16> buffer) const;
   void drop_translations(PhysAddr first, uint64_t size);
-  void count_fetches(uint64_t address, uint32_t size);
-  void count_data(uint64_t address, Access access);
-  void begin_repeats();
-  void remember_repeats(std::span<const MemoryAccess> accesses, uint64_t page, Access kind);
-  void settle_straddle(bool second_page_reached);
+  void step_over_store();
+  void drop_rewritten();
   void map_alias(unsigned k);
 
   uint64_t read(uc_x86_reg r) const {
@@ -203,7 +193,6 @@ class UnicornCpu final : public Cpu {
   }
   void write(uc_x86_reg r, uint64_t v) { uc_reg_write(uc_, r, &v); }
   bool exact() const { return mode_ == MmuMode::Exact; }
-  bool counts_fetches() const { return mode_ != MmuMode::Fast; }
 
   Ram& ram_;
   Mmu& mmu_;
@@ -228,14 +217,18 @@ class UnicornCpu final : public Cpu {
   Fault fault_;
   Access refused_access_ = Access::Read;
   std::optional<uint64_t> block_stop_;
-  Position position_;
+  std::optional<uint64_t> careless_at_;  // the block here was cut before its port I/O already
+  AccessRecorder recorder_;
+  Position& position_ = recorder_.position();
   std::optional<uint64_t> split_;  // the next emulate() ends before this address
+
+  bool step_ = false;  // the next emulate() runs one instruction, which may store to its own frame
+  bool stepping_ = false, stepped_ = false;
+  uint64_t step_rcx_ = 0;
 
   // The block that runs.
   uint64_t block_address_ = 0;
   BlockPlace block_;
-  BlockFacts block_facts_;
-  bool block_writable_ = false;
 
   // What the soft TLB holds.
   AliasMap aliases_;
@@ -254,16 +247,9 @@ class UnicornCpu final : public Cpu {
     uint64_t page = 0;
     bool on = false;
   } evicting_;
-  bool naming_code_ = false;  // the host names code in the window
+  std::vector<Pfn> rewritten_;  // frames with translations that the current block may have written to
+  bool naming_code_ = false;    // the host names code in the window
 
-  // Pages of the data accesses counted since the block began: the last of them, at their number modulo the size.
-  std::array<uint64_t, Position::kMaximumRepeats> recent_accesses_{};
-  uint64_t accesses_in_block_ = 0;
-
-  // A data access that crosses into a second page.
-  std::optional<uint64_t> straddle_;   // address in the second page, to be counted once it was reached
-  Access straddle_access_ = Access::Read;
-  bool straddling_load_in_parts_ = false;  // this Unicorn reports the access and then its two aligned halves
   unsigned set_up_accesses_ = 0;
 };
 
@@ -295,8 +281,10 @@ std::optional<UserError> UnicornCpu::set_up() {
 
   host_pages_ = map_host(kHostPagesSize, PROT_READ | PROT_WRITE);
   zero_window_ = map_host(AliasMap::kZeroSlots << kPageShift, PROT_READ);
-  if (!host_pages_ || !zero_window_) return UserError{"the host refuses memory for the CPU emulator", "raise the limit of address space (ulimit -v)"};
-  if (const uc_err e = uc_mem_map_ptr(uc_, kHostPages, kHostPagesSize, UC_PROT_ALL, host_pages_); e != UC_ERR_OK) return failed("host pages", e);
+  if (!host_pages_ || !zero_window_)
+    return UserError{"the host refuses memory for the CPU emulator", "raise the limit of address space (ulimit -v)"};
+  if (const uc_err e = uc_mem_map_ptr(uc_, kHostPages, kHostPagesSize, UC_PROT_ALL, host_pages_); e != UC_ERR_OK)
+    return failed("host pages", e);
   if (exact()) {
     const uc_err e = uc_mem_map_ptr(uc_, AliasMap::kZeroWindow, AliasMap::kZeroSlots << kPageShift, UC_PROT_READ, zero_window_);
     if (e != UC_ERR_OK) return failed("zero window", e);
@@ -318,6 +306,8 @@ std::optional<UserError> UnicornCpu::set_up() {
   add_hook(UC_HOOK_INSN_INVALID, reinterpret_cast<void*>(invalid_instruction_hook));
   uc_hook_add(uc_, &hook, UC_HOOK_INSN, reinterpret_cast<void*>(syscall_hook), this, 1, 0, UC_X86_INS_SYSCALL);
   uc_hook_add(uc_, &hook, UC_HOOK_INSN, reinterpret_cast<void*>(sysenter_hook), this, 1, 0, UC_X86_INS_SYSENTER);
+  uc_hook_add(uc_, &hook, UC_HOOK_INSN, reinterpret_cast<void*>(port_in_hook), this, 1, 0, UC_X86_INS_IN);
+  uc_hook_add(uc_, &hook, UC_HOOK_INSN, reinterpret_cast<void*>(port_out_hook), this, 1, 0, UC_X86_INS_OUT);
   if (exact()) add_hook(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, reinterpret_cast<void*>(memory_hook));
 
   // SYSRET to user mode, one load that crosses a page to see how many times this Unicorn reports it, SYSCALL to stop.
@@ -331,7 +321,7 @@ std::optional<UserError> UnicornCpu::set_up() {
   const uc_err e = uc_emu_start(uc_, kSetUpCode, UINT64_MAX, 0, 0);
   setting_up_ = false;
   if (e != UC_ERR_OK || ending_ != Ending::Syscall || (read(UC_X86_REG_CS) & 3) != 3) return failed("entering user mode", e);
-  straddling_load_in_parts_ = set_up_accesses_ == 3;
+  recorder_.set_loads_in_parts(set_up_accesses_ == 3);
   uc_ctl_flush_tlb(uc_);
   add_hook(UC_HOOK_BLOCK, reinterpret_cast<void*>(block_hook));
 
@@ -385,6 +375,15 @@ void UnicornCpu::invalidate_code(Pfn frame) {
   if (blocks_.fetched(frame, aliases_.epoch())) flush();
 }
 
+void UnicornCpu::drop_rewritten() {
+  for (const Pfn frame : rewritten_) {
+    drop_translations(frame.address(), kPageSize);
+    blocks_.invalidate(frame);
+  }
+  rewritten_.clear();
+  flush();
+}
+
 void UnicornCpu::map_alias(unsigned k) {
   for (; mapped_aliases_ <= k; ++mapped_aliases_) {
     const uc_err e = uc_mem_map_ptr(uc_, aliases_.alias_base(mapped_aliases_), ram_.size().value(), UC_PROT_ALL, ram_.host_base());
@@ -396,8 +395,10 @@ bool UnicornCpu::fill(uint64_t va, uc_mem_type type, uc_tlb_entry* result) {
   const Access access = type == UC_MEM_FETCH ? Access::Fetch : type == UC_MEM_WRITE ? Access::Write : Access::Read;
   if (evicting_.on || naming_code_ || setting_up_) [[unlikely]] {
     result->perms = UC_PROT_EXEC;
-    if (evicting_.on) result->paddr = kHostPages;
-    else if (naming_code_) result->paddr = (va - kWindow) & ~kPageOffsetMask;
+    if (evicting_.on)
+      result->paddr = kHostPages;
+    else if (naming_code_)
+      result->paddr = (va - kWindow) & ~kPageOffsetMask;
     else {
       result->paddr = kHostPages + (va & (kHostPagesSize - 1) & ~kPageOffsetMask);
       result->perms = UC_PROT_ALL;
@@ -429,34 +430,27 @@ bool UnicornCpu::fill(uint64_t va, uc_mem_type type, uc_tlb_entry* result) {
   return access == Access::Fetch ? fill_fetch(va, *t, result) : fill_data(va, access, *t, result);
 }
 
-void UnicornCpu::note_writable(Pfn frame) {
-  blocks_.note_writable(frame, aliases_.epoch());
-  if (frame == block_.start.pfn() || frame == block_.second_frame) block_writable_ = true;
-}
-
 bool UnicornCpu::fill_fetch(uint64_t va, const Translation& t, uc_tlb_entry* result) {
   const Vpn page = VirtAddr{va}.vpn();
   const Pfn frame = t.address.pfn();
-  bool readable = true, writable = t.writable && t.leaf.dirty();
+  // Never writable: see fill_data().
+  if (blocks_.writable(frame, aliases_.epoch())) flush();
+  bool readable = true;
   if (mode_ == MmuMode::Trap) {
-    const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{va}, Access::Fetch);
-    readable = rights.readable;
-    writable = writable && rights.writable;
+    readable = mmu_.count_fill(VirtAddr{va}, Access::Fetch).readable;
   } else if (exact()) {
     // Code runs at the frame's own address, where the emulator notices stores to it; so no alias may exist beside it.
     if (aliases_.aliased(frame)) flush();
     // Data of this page can be told from another's only if it is the one that has the frame's own address.
     readable = aliases_.place(frame, page, 0, [&](Vpn other) { return pages_.get(other) == PageStates::kEvicted; }).has_value();
-    writable = writable && readable;
   }
   ram_.mark_executed(frame);
   blocks_.note_fetched(frame, aliases_.epoch());
-  if (writable) note_writable(frame);
   uint8_t& state = pages_.at(page);
   state = static_cast<uint8_t>((state & ~PageStates::kEvicted) | PageStates::kFetched | (readable ? PageStates::kData : 0));
   code_pages_[page.value() % code_pages_.size()] = {page.value(), aliases_.epoch(), frame};
   result->paddr = frame.address().value();
-  result->perms = static_cast<uc_prot>(UC_PROT_EXEC | (readable ? UC_PROT_READ : 0) | (writable ? UC_PROT_WRITE : 0));
+  result->perms = static_cast<uc_prot>(UC_PROT_EXEC | (readable ? UC_PROT_READ : 0));
   return true;
 }
 
@@ -465,11 +459,29 @@ bool UnicornCpu::fill_data(uint64_t va, Access access, const Translation& t, uc_
   const Pfn frame = t.address.pfn();
   // Writable only once Dirty is set: the first write comes back here.
   bool readable = true, writable = t.writable && t.leaf.dirty();
+  // Unicorn notices the first store through an entry to a frame with translations, and removes what it overwrites; later ones it may miss.
+  // So such a frame is writable only until the block is over, and then its translations go, and this entry with them; and a store to the
+  // frame that is running is made alone.
+  if (writable && blocks_.has_code(frame)) [[unlikely]] {
+    writable = access == Access::Write;
+    if (writable) {
+      if (!stepping_ && (frame == block_.start.pfn() || frame == block_.second_frame)) {
+        fault_.address = VirtAddr{va};
+        ending_ = Ending::StoreToRunningCode;
+        return false;
+      }
+      if (std::find(rewritten_.begin(), rewritten_.end(), frame) == rewritten_.end()) rewritten_.push_back(frame);
+    }
+  }
   uint64_t physical = frame.address().value();
   if (mode_ == MmuMode::Trap) {
-    const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{va}, access);
-    readable = rights.readable;
-    writable = writable && rights.writable;
+    if (recorder_.already_counted(page.value(), access)) [[unlikely]] {
+      writable = false;  // counted before the write of the same instruction faulted; the write comes here next
+    } else {
+      const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{va}, access);
+      readable = rights.readable;
+      writable = writable && rights.writable;
+    }
   } else if (exact()) {
     if (zero_frame_ == frame && !t.writable) {
       std::optional<uint64_t> slot = aliases_.place_zero(page);
@@ -490,7 +502,7 @@ bool UnicornCpu::fill_data(uint64_t va, Access access, const Translation& t, uc_
       if (physical >= aliases_.alias_base(1)) map_alias(static_cast<unsigned>(physical / aliases_.alias_base(1)));
     }
   }
-  if (writable) note_writable(frame);
+  if (writable) blocks_.note_writable(frame, aliases_.epoch());
   uint8_t& state = pages_.at(page);
   state = static_cast<uint8_t>((state & ~PageStates::kEvicted) | PageStates::kData);
   result->paddr = physical;
@@ -507,95 +519,14 @@ void UnicornCpu::on_memory(uc_mem_type type, uint64_t physical, unsigned size) {
   }
   const uint64_t offset = physical & kPageOffsetMask;
   const uint64_t address = aliases_.page_of(physical).address().value() | offset;
-  const Access access = type == UC_MEM_WRITE ? Access::Write : Access::Read;
-  if (straddle_) [[unlikely]] settle_straddle(true);
-  if (offset + size > kPageSize) [[unlikely]] {
-    if (access == Access::Read && straddling_load_in_parts_) return;  // the two parts follow
-    straddle_ = (address | kPageOffsetMask) + 1;
-    straddle_access_ = access;
-  }
-  count_data(address, access);
-}
-
-void UnicornCpu::settle_straddle(bool second_page_reached) {
-  const std::optional<uint64_t> address = std::exchange(straddle_, std::nullopt);
-  if (address && second_page_reached) count_data(*address, straddle_access_);
-}
-
-// One access for each page that is fetched from in a row; a branch begins a new row. Where a run was interrupted, or where the emulator
-// ended a block in the middle of straight code, makes no difference.
-void UnicornCpu::count_fetches(uint64_t address, uint32_t size) {
-  const uint64_t end = address + size;
-  if (position_.behind_branch) {
-    mmu_.count_access(VirtAddr{address}, Access::Fetch);
-    position_.fetched_from = address;
-  } else if (address < position_.fetched_from || address > position_.fetched_until) {
-    mmu_.count_access(VirtAddr{address}, Access::Fetch);
-    position_.fetched_from = address;
-  } else {
-    if (end <= position_.fetched_until) return;
-    if (((position_.fetched_until - 1) ^ (end - 1)) >> kPageShift) mmu_.count_access(VirtAddr{end - 1}, Access::Fetch);
-    position_.fetched_until = end;
-    return;
-  }
-  if ((address ^ (end - 1)) >> kPageShift) [[unlikely]] mmu_.count_access(VirtAddr{end - 1}, Access::Fetch);
-  position_.fetched_until = end;
-}
-
-// The first block after a faulted instruction begins with it: its first accesses are counted already.
-void UnicornCpu::begin_repeats() {
-  position_.repeating = !position_.repeating;
-  if (!position_.repeating) position_.repeat_count = position_.repeats_seen = 0;
-}
-
-void UnicornCpu::count_data(uint64_t address, Access access) {
-  if (position_.repeating) [[unlikely]] {
-    if (position_.repeats[position_.repeats_seen] == address >> kPageShift) {
-      if (++position_.repeats_seen == position_.repeat_count) begin_repeats();
-      recent_accesses_[accesses_in_block_++ % recent_accesses_.size()] = address >> kPageShift;
-      return;
-    }
-    begin_repeats();
-  }
-  recent_accesses_[accesses_in_block_++ % recent_accesses_.size()] = address >> kPageShift;
-  mmu_.count_access(VirtAddr{address}, access);
-}
-
-// The instruction faulted at its first access to `page`. What it accessed before has been counted and will come again.
-void UnicornCpu::remember_repeats(std::span<const MemoryAccess> accesses, uint64_t page, Access kind) {
-  std::array<uint64_t, Position::kMaximumRepeats> before;
-  unsigned n = 0;
-  const auto whole = [&] {
-    // The emulator makes accesses of at most 8 bytes.
-    for (const MemoryAccess& a : accesses) {
-      for (uint64_t part = 0; part < a.size.value(); part += 8) {
-        const uint64_t first = a.address.value() + part, last = first + std::min<uint64_t>(8, a.size.value() - part) - 1;
-        for (const uint64_t byte : {first, last}) {
-          if (byte != first && (first ^ last) >> kPageShift == 0) continue;
-          if (a.access == kind && byte >> kPageShift == page >> kPageShift) return;
-          if (n == before.size()) return;
-          before[n++] = byte >> kPageShift;
-        }
-      }
-    }
-  };
-  whole();
-  // Only what was seen: the emulator may look up the second page of an access before it reports the first.
-  for (; n > 0; --n) {
-    bool seen = n <= std::min<uint64_t>(accesses_in_block_, recent_accesses_.size());
-    for (unsigned i = 0; seen && i < n; ++i) seen = recent_accesses_[(accesses_in_block_ - n + i) % recent_accesses_.size()] == before[i];
-    if (seen) break;
-  }
-  position_.repeats = before;
-  position_.repeat_count = n;
-  position_.repeats_seen = 0;
-  position_.repeating = false;
+  recorder_.data(address, size, type == UC_MEM_WRITE ? Access::Write : Access::Read);
 }
 
 // The frame of a page that a fetch fill of this epoch has vouched for.
 std::optional<Pfn> UnicornCpu::code_frame(uint64_t vpn) {
   const CodePage& known = code_pages_[vpn % code_pages_.size()];
-  if (known.vpn == vpn && known.epoch == aliases_.epoch()) [[likely]] return known.frame;
+  if (known.vpn == vpn && known.epoch == aliases_.epoch()) [[likely]]
+    return known.frame;
   // Another page has taken its place.
   if (!(pages_.get(Vpn{vpn}) & PageStates::kFetched) || vpn >= kUserEnd >> kPageShift) return std::nullopt;
   const WalkResult w = mmu_.inspect(Vpn{vpn}.address());
@@ -604,25 +535,21 @@ std::optional<Pfn> UnicornCpu::code_frame(uint64_t vpn) {
   return w.address.pfn();
 }
 
-// A store into the block that is running makes Unicorn start again at the storing instruction, with a block of only that one.
-void UnicornCpu::notice_restart(uint64_t address, uint32_t size) {
-  block_writable_ = false;
-  const uint64_t offset = address - block_address_;
-  if (offset >= block_.size || size > 15 || size == block_.size) return;
-  BlockPlace rest = block_;
-  const uint64_t in_page = block_.start.page_offset().value() + offset;
-  rest.start = in_page < kPageSize ? block_.start + Bytes{offset} : block_.second_frame.address() + Bytes{in_page - kPageSize};
-  rest.size = size;
-  const BlockFacts facts = blocks_.find(rest, aliases_.epoch());
-  if (facts.instructions != 1 || facts.ends_in_branch) return;
-  clock_.uncount_instructions(blocks_.instructions_from(block_, static_cast<uint32_t>(offset)));
-  position_.interrupt();
-}
-
 void UnicornCpu::on_block(uint64_t address, uint32_t size) {
-  if (block_writable_) [[unlikely]] notice_restart(address, size);
-  if (attention_.load(std::memory_order_relaxed) != 0) [[unlikely]] return stop_before_block(Ending::Attention, address);
-  if (position_.limit_unchecked && clock_.limit_reached()) [[unlikely]] return stop_before_block(Ending::Limit, address);
+  if (stepping_) [[unlikely]] {
+    // The instruction is over, unless it wrote to its own bytes: then Unicorn starts it again, once.
+    if (std::exchange(stepped_, true)) {
+      if (address == block_address_ && read(UC_X86_REG_RCX) == step_rcx_) return;
+      return stop_before_block(Ending::Rewritten, address);
+    }
+  } else {
+    if (!rewritten_.empty()) [[unlikely]]
+      return stop_before_block(Ending::Rewritten, address);
+    if (attention_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      return stop_before_block(Ending::Attention, address);
+  }
+  if (position_.limit_unchecked && clock_.limit_reached()) [[unlikely]]
+    return stop_before_block(Ending::Limit, address);
 
   const uint64_t vpn = address >> kPageShift;
   if (vpn != last_code_vpn_) [[unlikely]] {
@@ -641,19 +568,12 @@ void UnicornCpu::on_block(uint64_t address, uint32_t size) {
 
   block_address_ = address;
   block_ = place;
-  block_facts_ = facts;
-  if (facts.needs_care) [[unlikely]] {
+  if (facts.needs_care && careless_at_ != address) [[unlikely]] {
     return stop_before_block(Ending::Care, address);
   }
-  block_writable_ = blocks_.writable(place.start.pfn(), aliases_.epoch()) ||
-                    (place.second_frame != Pfn{0} && blocks_.writable(place.second_frame, aliases_.epoch()));
   clock_.count_instructions(facts.instructions);
-  if (counts_fetches()) {
-    if (straddle_) [[unlikely]] settle_straddle(true);
-    count_fetches(address, size);
-    if (position_.repeat_count != 0) [[unlikely]] begin_repeats();
-    accesses_in_block_ = 0;
-  }
+  recorder_.block(address, size);
+  careless_at_.reset();
   position_.behind_branch = position_.limit_unchecked = facts.ends_in_branch;
 }
 
@@ -667,9 +587,11 @@ uc_err UnicornCpu::emulate() {
     uint64_t address = *exit;
     uc_ctl_set_exits(uc_, &address, 1);
   }
+  stepping_ = std::exchange(step_, false);
+  stepped_ = false;
   running_ = true;
   const uc_err e = uc_emu_start(uc_, read(UC_X86_REG_RIP), UINT64_MAX, 0, 0);
-  running_ = false;
+  running_ = stepping_ = false;
   if (exit) {
     uc_ctl_set_exits(uc_, nullptr, 0);
     // The translations that were cut must not stay.
@@ -688,9 +610,10 @@ CpuStop UnicornCpu::run() {
   uint64_t last_without_reason = 0;
   for (;;) {
     const uc_err error = emulate();
-    const bool refused = ending_ == Ending::Refused;
-    if (straddle_) settle_straddle(!(refused && fault_.address.vpn() == VirtAddr{*straddle_}.vpn()));
-    block_writable_ = false;
+    const bool refused = ending_ == Ending::Refused || ending_ == Ending::StoreToRunningCode;
+    recorder_.end_of_run(refused ? std::optional(fault_.address) : std::nullopt);
+    if (!rewritten_.empty()) drop_rewritten();
+    if (ending_ != Ending::None) without_reason = 0;
 
     switch (ending_) {
       case Ending::Limit:
@@ -701,6 +624,8 @@ CpuStop UnicornCpu::run() {
         if (why & kAttentionStop) return stopped(StopKind::Requested);
         continue;
       }
+      case Ending::Rewritten:
+        continue;
       case Ending::UnknownPage:
         flush();
         continue;
@@ -712,9 +637,15 @@ CpuStop UnicornCpu::run() {
         }
         drop_translations(block_.start.pfn().address(), kPageSize);
         if (block_.second_frame != Pfn{0}) drop_translations(block_.second_frame.address(), kPageSize);
+        // Once. Where the emulator sees other instructions in these bytes than we do, it does not end there; what we took for port I/O is
+        // perhaps none, and if there is any, it is noticed when it has run, without effect (Ending::PortIo).
+        careless_at_ = block_address_;
         split_before(block_address_ + offset);
         continue;
       }
+      case Ending::PortIo:
+        position_.interrupt();
+        return exception(13);
       case Ending::Syscall: {
         write(UC_X86_REG_RCX, read(UC_X86_REG_RIP));
         write(UC_X86_REG_R11, read(UC_X86_REG_RFLAGS) & ~kResumeFlag);
@@ -728,13 +659,17 @@ CpuStop UnicornCpu::run() {
         return exception(13);
       case Ending::Refused:
         return *after_refusal(refused_access_);
+      case Ending::StoreToRunningCode:
+        step_over_store();
+        continue;
       case Ending::EarlyFetch:
         if (const auto stop = after_refusal(Access::Fetch)) return *stop;
         continue;
       case Ending::Interrupt:
         if (const auto stop = after_interrupt()) return *stop;
         continue;
-      case Ending::None: break;
+      case Ending::None:
+        break;
     }
     if (error == UC_ERR_INSN_INVALID) return after_invalid_instruction();
     // It stopped for a reason of its own: a block that ends in an exit which is no longer set, for instance. Go on, but not for ever.
@@ -749,9 +684,7 @@ CpuStop UnicornCpu::run() {
   }
 }
 
-CpuStop UnicornCpu::exception(uint8_t vector) const {
-  return stopped(StopKind::Exception, vector);
-}
+CpuStop UnicornCpu::exception(uint8_t vector) const { return stopped(StopKind::Exception, vector); }
 
 // Nullopt: not for the kernel; go on.
 std::optional<CpuStop> UnicornCpu::after_refusal(Access access) {
@@ -764,7 +697,7 @@ std::optional<CpuStop> UnicornCpu::after_refusal(Access access) {
     const auto code = code_at(rip, buffer);
     const UserRegisters r = registers();
     stop.fault.address = disassembler_.accessed_address(code, r, fault_.address, access);
-    if (exact()) remember_repeats(disassembler_.accesses(code, r), fault_.address.value(), access);
+    if (mode_ != MmuMode::Fast) recorder_.fault(disassembler_.accesses(code, r), fault_.address.value(), access);
     return stop;
   }
   const uint64_t page = fault_.address.value() & ~kPageOffsetMask;
@@ -793,6 +726,20 @@ std::optional<CpuStop> UnicornCpu::after_refusal(Access access) {
   const bool may_resolve = !precise_faults_ && service_ && !stop.fault.general_protection;
   if (may_resolve && service_->resolve_without_waiting(stop.fault, access) && try_page()) return std::nullopt;
   return stop;
+}
+
+void UnicornCpu::step_over_store() {
+  const uint64_t rip = read(UC_X86_REG_RIP);
+  take_back_from(rip);
+  position_.interrupt();
+  std::array<std::byte, 16> buffer;
+  const auto code = code_at(rip, buffer);
+  if (mode_ != MmuMode::Fast) recorder_.fault(disassembler_.accesses(code, registers()), fault_.address.value(), Access::Write);
+  for (const Pfn frame : {block_.start.pfn(), block_.second_frame})
+    if (frame != Pfn{0}) drop_translations(frame.address(), kPageSize);
+  step_ = true;
+  step_rcx_ = read(UC_X86_REG_RCX);
+  split_before(rip + (code.empty() ? 1 : scan_instruction(code).length));
 }
 
 std::optional<CpuStop> UnicornCpu::after_interrupt() {
@@ -902,8 +849,7 @@ void UnicornCpu::set_registers(const UserRegisters& r) {
 Cpu::SyscallArguments UnicornCpu::syscall_arguments() const {
   SyscallArguments s;
   int ids[] = {UC_X86_REG_RAX, UC_X86_REG_RDI, UC_X86_REG_RSI, UC_X86_REG_RDX, UC_X86_REG_R10, UC_X86_REG_R8, UC_X86_REG_R9};
-  void* values[] = {&s.number,       &s.arguments[0], &s.arguments[1], &s.arguments[2],
-                    &s.arguments[3], &s.arguments[4], &s.arguments[5]};
+  void* values[] = {&s.number, &s.arguments[0], &s.arguments[1], &s.arguments[2], &s.arguments[3], &s.arguments[4], &s.arguments[5]};
   uc_reg_read_batch(uc_, ids, values, std::size(ids));
   return s;
 }

@@ -74,8 +74,9 @@ class TraceSink {
   virtual bool failed() const = 0;
 };
 
-// Renders one record as ftrace's text line, with the newline.
-void append_trace_line(std::string& out, const TraceRecord& record);
+// Renders one record as ftrace's text line, with the newline. `spec`: the record's description, where it is not this program's own.
+void append_trace_line(std::string& out, const TraceRecord& record, const TraceEventSpec& spec);
+inline void append_trace_line(std::string& out, const TraceRecord& record) { append_trace_line(out, record, trace_event_spec(record.event)); }
 
 // A sink that writes ftrace text to a file; "-" is stderr.
 Result<std::unique_ptr<TraceSink>, UserError> open_text_trace(const std::string& path);

@@ -1,7 +1,7 @@
 // What the Mmu and the Clock are told of a run: exact counts, and the same counts however the run is cut.
 #include <gtest/gtest.h>
 
-#include <map>
+#include <cstdlib>
 #include <string>
 
 #include "unit/hw/guest_fixture.h"
@@ -12,6 +12,12 @@ namespace {
 
 using R = UserRegisters;
 constexpr uint64_t kW = Pte::kWritable, kNx = Pte::kNoExecute;
+
+// More of them for a long run by hand.
+uint64_t runs(uint64_t usual) {
+  const char* more = std::getenv("VITRO_FUZZ_RUNS");
+  return more ? std::strtoull(more, nullptr, 10) : usual;
+}
 
 StopKind run_kind(Guest& g) { return g.cpu->run().kind; }
 
@@ -109,6 +115,11 @@ TEST(ExactCounts, AStoreThroughAnAliasIsSeenByCodeOnTheSameFrame) {
   EXPECT_EQ(g.get(&R::rax), 3u);
 }
 
+TEST(ExactCounts, WorksWithFramesBeyondTheFirst4GiBAndTheirAliases) {
+  Guest g(MmuMode::Exact, gib(64));
+  count_pages_of_one_frame(g, Pfn{gib(64).value() / kPageSize - 1}, 12, kW | kNx, false);
+}
+
 // --- The same program in all modes and settings
 
 // Maps what is missing, inside the access or, where the fault stops the CPU, after it.
@@ -145,8 +156,8 @@ struct Outcome {
 };
 
 // Random programs: loops of arithmetic, loads, stores, read-modify-writes, string instructions, calls and RDTSC on a few pages.
-Outcome run_random_program(uint64_t seed, MmuMode mode, bool precise) {
-  Guest g(mode, mib(64));
+Outcome run_random_program(uint64_t seed, MmuMode mode, bool precise, const TlbConfig& tlbs = {}) {
+  Guest g(mode, mib(64), 1000, tlbs);
   Pager pager(g);
   g.cpu->set_fault_service(&pager);
   g.cpu->set_precise_faults(precise);
@@ -161,22 +172,44 @@ Outcome run_random_program(uint64_t seed, MmuMode mode, bool precise) {
   const size_t loop = code.size();
   for (int i = 0; i < 60; ++i) {
     switch (rng.below(13)) {
-      case 0: emit({0x48, 0x8b, 0x87}), displacement(); break;              // mov rax,[rdi+d]
-      case 1: emit({0x48, 0x89, 0x9f}), displacement(); break;              // mov [rdi+d],rbx
-      case 2: emit({0x48, 0x01, 0x87}), displacement(); break;              // add [rdi+d],rax
-      case 3: emit({0xf0, 0x48, 0x0f, 0xc1, 0x9f}), displacement(); break;  // lock xadd [rdi+d],rbx
-      case 4: emit({0xff, 0xb7}), displacement(), emit({0x5a}); break;      // push [rdi+d]; pop rdx
-      case 5: emit({0x48, 0x85, 0xc0, 0x78, 0x03, 0x48, 0xff, 0xc3}); break;  // test rax,rax; js +3; inc rbx
-      case 6:  // push rdi; push rcx; lea rsi,[rdi+d]; mov ecx,20; rep movsb into [rdi]; pop
+      case 0:
+        emit({0x48, 0x8b, 0x87}), displacement();
+        break;  // mov rax,[rdi+d]
+      case 1:
+        emit({0x48, 0x89, 0x9f}), displacement();
+        break;  // mov [rdi+d],rbx
+      case 2:
+        emit({0x48, 0x01, 0x87}), displacement();
+        break;  // add [rdi+d],rax
+      case 3:
+        emit({0xf0, 0x48, 0x0f, 0xc1, 0x9f}), displacement();
+        break;  // lock xadd [rdi+d],rbx
+      case 4:
+        emit({0xff, 0xb7}), displacement(), emit({0x5a});
+        break;  // push [rdi+d]; pop rdx
+      case 5:
+        emit({0x48, 0x85, 0xc0, 0x78, 0x03, 0x48, 0xff, 0xc3});
+        break;  // test rax,rax; js +3; inc rbx
+      case 6:   // push rdi; push rcx; lea rsi,[rdi+d]; mov ecx,20; rep movsb into [rdi]; pop
         emit({0x57, 0x51, 0x48, 0x8d, 0xb7}), displacement();
         emit({0x48, 0x81, 0xc7}), displacement();
         emit({0xb9, 20, 0, 0, 0, 0xf3, 0xa4, 0x59, 0x5f});
         break;
-      case 7: emit({0xe8, 0, 0, 0, 0, 0x5a}); break;      // call next; pop rdx
-      case 8: emit({0x0f, 0x31, 0x48, 0x01, 0xc3}); break;  // rdtsc; add rbx,rax
-      case 9: emit({0x48, 0x31, 0xc3, 0x48, 0xc1, 0xc3, 7}); break;  // xor rbx,rax; rol rbx,7
-      case 10: emit({0xf3, 0x0f, 0x6f, 0x87}), displacement(); break;  // movdqu xmm0,[rdi+d]
-      case 11: emit({0xf3, 0x0f, 0x7f, 0x87}), displacement(); break;  // movdqu [rdi+d],xmm0
+      case 7:
+        emit({0xe8, 0, 0, 0, 0, 0x5a});
+        break;  // call next; pop rdx
+      case 8:
+        emit({0x0f, 0x31, 0x48, 0x01, 0xc3});
+        break;  // rdtsc; add rbx,rax
+      case 9:
+        emit({0x48, 0x31, 0xc3, 0x48, 0xc1, 0xc3, 7});
+        break;  // xor rbx,rax; rol rbx,7
+      case 10:
+        emit({0xf3, 0x0f, 0x6f, 0x87}), displacement();
+        break;  // movdqu xmm0,[rdi+d]
+      case 11:
+        emit({0xf3, 0x0f, 0x7f, 0x87}), displacement();
+        break;  // movdqu [rdi+d],xmm0
       case 12:
         for (uint64_t n = rng.below(40); n > 0; --n) emit({0x90});
         break;
@@ -199,9 +232,9 @@ Outcome run_random_program(uint64_t seed, MmuMode mode, bool precise) {
       if (precise && pager.resolve_without_waiting(stop.fault, stop.access)) continue;
     }
     const UserRegisters r = g.cpu->registers();
-    out.stops.push_back(fmt::format("{} v{} rip {:#x} rax {:#x} rbx {:#x} rcx {:#x} now {} n {} faults {} address {:#x}", static_cast<int>(stop.kind),
-                                    stop.vector, r.rip, r.rax, r.rbx, r.rcx, g.clock.now().value(), g.clock.instructions(), pager.faults,
-                                    stop.fault.address.value()));
+    out.stops.push_back(fmt::format("{} v{} rip {:#x} rax {:#x} rbx {:#x} rcx {:#x} now {} n {} faults {} address {:#x}",
+                                    static_cast<int>(stop.kind), stop.vector, r.rip, r.rax, r.rbx, r.rcx, g.clock.now().value(),
+                                    g.clock.instructions(), pager.faults, stop.fault.address.value()));
     if (stop.kind != StopKind::Limit) break;
     slice = g.clock.now().value() + 150;
   }
@@ -211,7 +244,7 @@ Outcome run_random_program(uint64_t seed, MmuMode mode, bool precise) {
 }
 
 TEST(SameInEveryMode, StopPointsTimesAndCountsDoNotDependOnModeOrPreciseFaults) {
-  for (uint64_t seed = 1; seed <= 40; ++seed) {
+  for (uint64_t seed = 1; seed <= runs(15); ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     const Outcome reference = run_random_program(seed, MmuMode::Exact, false);
     ASSERT_GT(reference.stops.size(), 20u);
@@ -219,7 +252,8 @@ TEST(SameInEveryMode, StopPointsTimesAndCountsDoNotDependOnModeOrPreciseFaults) 
       for (const bool precise : {false, true}) {
         SCOPED_TRACE(fmt::format("mode {} precise {}", static_cast<int>(mode), precise));
         const Outcome other = run_random_program(seed, mode, precise);
-        for (size_t i = 0; i < std::min(other.stops.size(), reference.stops.size()); ++i) ASSERT_EQ(other.stops[i], reference.stops[i]) << "stop " << i;
+        for (size_t i = 0; i < std::min(other.stops.size(), reference.stops.size()); ++i)
+          ASSERT_EQ(other.stops[i], reference.stops[i]) << "stop " << i;
         ASSERT_EQ(other.stops.size(), reference.stops.size());
         if (mode == MmuMode::Exact) {
           EXPECT_EQ(other.counters.l1d.accesses, reference.counters.l1d.accesses);
@@ -228,6 +262,26 @@ TEST(SameInEveryMode, StopPointsTimesAndCountsDoNotDependOnModeOrPreciseFaults) 
         }
         EXPECT_EQ(other.counters.faulting_walks, reference.counters.faulting_walks);
       }
+  }
+}
+
+TEST(SameInEveryMode, TrapCountsTheMissesThatExactCountsWhereTheFirstLevelIgnoresHits) {
+  TlbConfig tlbs;
+  for (TlbGeometry* g : {&tlbs.l1d_4k, &tlbs.l1d_2m, &tlbs.l1d_1g}) g->policy = Replacement::Fifo;
+  tlbs.l1d_4k.entries = 4;
+  tlbs.l1d_4k.ways = 2;
+  for (uint64_t seed = 1; seed <= runs(10); ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    const MmuCounters exact = run_random_program(seed, MmuMode::Exact, false, tlbs).counters;
+    EXPECT_GT(exact.l1d.misses, 50u);
+    for (const bool precise : {false, true}) {
+      const MmuCounters trap = run_random_program(seed, MmuMode::Trap, precise, tlbs).counters;
+      EXPECT_EQ(trap.l1d.misses, exact.l1d.misses);
+      EXPECT_EQ(trap.l1i.accesses, exact.l1i.accesses);
+      EXPECT_EQ(trap.l1i.misses, exact.l1i.misses);
+      EXPECT_EQ(trap.l2.accesses, exact.l2.accesses);
+      EXPECT_EQ(trap.walks, exact.walks);
+    }
   }
 }
 

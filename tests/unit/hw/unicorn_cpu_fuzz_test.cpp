@@ -19,8 +19,10 @@ void fill_with_code(Guest& g, Rng& rng, Pfn frame) {
   const int pieces[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x48, 0x4c, 0x0f, 0x0f, 0x0f, 0xa4, 0xaa, 0x6c, 0x6e, 0xec, 0xee, 0x8e, 0x9d, 0xcd,
                         0xff, 0xc7, 0xae, 0x01, 0x00, 0xd9, 0xdd, 0xcb, 0xcf, 0x8f, 0xc8, 0xe8, 0x75, 0x31, 0xa2, 0x05, 0x34, 0x90};
   while (bytes.size() < kPageSize) {
-    if (rng.below(3) == 0) bytes.push_back(pieces[rng.below(std::size(pieces))]);
-    else bytes.push_back(static_cast<int>(rng.below(256)));
+    if (rng.below(3) == 0)
+      bytes.push_back(pieces[rng.below(std::size(pieces))]);
+    else
+      bytes.push_back(static_cast<int>(rng.below(256)));
     if (rng.below(64) == 0) bytes.resize(bytes.size() + rng.below(100), rng.below(2) ? 0x90 : 0x50);
   }
   bytes.resize(kPageSize);
@@ -46,10 +48,18 @@ std::vector<std::string> run_random_bytes(uint64_t seed, MmuMode mode) {
                                                   &UserRegisters::r8,  &UserRegisters::r9,  &UserRegisters::r10, &UserRegisters::r15};
     for (const auto member : registers) {
       switch (rng.below(4)) {
-        case 0: r.*member = rng.next(); break;
-        case 1: r.*member = rng.below(300); break;
-        case 2: r.*member = kPage + rng.below(kPages * kPageSize); break;
-        case 3: r.*member = 0x800000 + rng.below(2 * kPageSize); break;
+        case 0:
+          r.*member = rng.next();
+          break;
+        case 1:
+          r.*member = rng.below(300);
+          break;
+        case 2:
+          r.*member = kPage + rng.below(kPages * kPageSize);
+          break;
+        case 3:
+          r.*member = 0x800000 + rng.below(2 * kPageSize);
+          break;
       }
     }
     r.rip = kPage + rng.below(kPages * kPageSize);
@@ -62,9 +72,10 @@ std::vector<std::string> run_random_bytes(uint64_t seed, MmuMode mode) {
       const CpuStop stop = g.cpu->run();
       const UserRegisters after = g.cpu->registers();
       EXPECT_LE(g.clock.instructions() - before, 10'000u);
-      stops.push_back(fmt::format("kind {} vector {} access {} address {:#x} code {:#x} rip {:#x} rax {:#x} rcx {:#x} rsp {:#x} flags {:#x} n {}",
-                                  static_cast<int>(stop.kind), stop.vector, static_cast<int>(stop.access), stop.fault.address.value(),
-                                  stop.fault.error_code, after.rip, after.rax, after.rcx, after.rsp, after.rflags, g.clock.instructions()));
+      stops.push_back(
+          fmt::format("kind {} vector {} access {} address {:#x} code {:#x} rip {:#x} rax {:#x} rcx {:#x} rsp {:#x} flags {:#x} n {}",
+                      static_cast<int>(stop.kind), stop.vector, static_cast<int>(stop.access), stop.fault.address.value(),
+                      stop.fault.error_code, after.rip, after.rax, after.rcx, after.rsp, after.rflags, g.clock.instructions()));
       if (stop.kind == StopKind::Fault) break;
       if (stop.kind == StopKind::Exception && stop.vector != 1 && stop.vector != 3) break;
     }
@@ -75,7 +86,7 @@ std::vector<std::string> run_random_bytes(uint64_t seed, MmuMode mode) {
 
 TEST(UnicornCpuFuzz, RandomBytesEndInTheSameDefinedStopsInEveryMode) {
   const char* more = std::getenv("VITRO_FUZZ_RUNS");
-  const uint64_t runs = more ? std::strtoull(more, nullptr, 10) : 100;
+  const uint64_t runs = more ? std::strtoull(more, nullptr, 10) : 50;
   for (uint64_t seed = 1; seed <= runs; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     const std::vector<std::string> exact = run_random_bytes(seed, MmuMode::Exact);

@@ -1,9 +1,10 @@
-#include "vitro/hw/cpu.h"
-
 #include <gtest/gtest.h>
+
+#include <thread>
 
 #include "unit/hw/guest_fixture.h"
 #include "vitro/base/rng.h"
+#include "vitro/hw/cpu.h"
 
 namespace vitro::hw {
 namespace {
@@ -16,8 +17,9 @@ class UnicornCpu : public testing::TestWithParam<MmuMode> {
   Guest g{GetParam()};
   bool exact() const { return GetParam() == MmuMode::Exact; }
 };
-INSTANTIATE_TEST_SUITE_P(Modes, UnicornCpu, testing::Values(MmuMode::Exact, MmuMode::Trap, MmuMode::Fast),
-                         [](const auto& info) { return info.param == MmuMode::Exact ? "Exact" : info.param == MmuMode::Trap ? "Trap" : "Fast"; });
+INSTANTIATE_TEST_SUITE_P(Modes, UnicornCpu, testing::Values(MmuMode::Exact, MmuMode::Trap, MmuMode::Fast), [](const auto& info) {
+  return info.param == MmuMode::Exact ? "Exact" : info.param == MmuMode::Trap ? "Trap" : "Fast";
+});
 
 #define EXPECT_STOP(stop, expected) EXPECT_EQ(static_cast<int>((stop).kind), static_cast<int>(expected))
 
@@ -178,8 +180,11 @@ TEST_P(UnicornCpu, ExceptionsAndInterruptsHaveTheirVectorAndPlace) {
       {"into", {0xce}, StopKind::Exception, 6, 0},
       {"vex", {0xc5, 0xfc, 0x57, 0xc0}, StopKind::Exception, 6, 0},
       {"rdrand", {0x0f, 0xc7, 0xf0}, StopKind::Exception, 6, 0},
-      {"x87 division", {0xd9, 0x3c, 0x24, 0x66, 0xc7, 0x04, 0x24, 0x3b, 0x03, 0xd9, 0x2c, 0x24, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9, 0x9b},
-       StopKind::Exception, 16, 18},
+      {"x87 division",
+       {0xd9, 0x3c, 0x24, 0x66, 0xc7, 0x04, 0x24, 0x3b, 0x03, 0xd9, 0x2c, 0x24, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9, 0x9b},
+       StopKind::Exception,
+       16,
+       18},
   };
   g.map_new(Guest::kStack - 0x1000, kW | kNx);
   uint64_t at = 0;
@@ -198,19 +203,39 @@ TEST_P(UnicornCpu, ExceptionsAndInterruptsHaveTheirVectorAndPlace) {
 
 TEST_P(UnicornCpu, PrivilegedInstructionsNeverTakeEffect) {
   const std::vector<std::vector<int>> cases = {
-      {0xf4},                    // hlt
-      {0x0f, 0x20, 0xd8},        // mov rax, cr3
-      {0x0f, 0x22, 0xd8},        // mov cr3, rax
-      {0x0f, 0x21, 0xf8},        // mov rax, dr7
-      {0xfa}, {0xfb},            // cli, sti
-      {0xec}, {0xee}, {0xe4, 1}, {0xe7, 1}, {0x6c}, {0x6f}, {0xf3, 0x6e},  // in, out, ins, outs
-      {0x0f, 0x30}, {0x0f, 0x32}, {0x0f, 0x33},                            // wrmsr, rdmsr, rdpmc
-      {0x0f, 0x01, 0x17}, {0x0f, 0x01, 0x1f}, {0x0f, 0x01, 0x3f}, {0x0f, 0x01, 0xf8},  // lgdt, lidt, invlpg, swapgs
-      {0x0f, 0x00, 0xd0}, {0x0f, 0x00, 0xd8}, {0x0f, 0x01, 0xf0},                      // lldt, ltr, lmsw
-      {0x48, 0x0f, 0x07}, {0x0f, 0x34}, {0x0f, 0x35},                                  // sysret, sysenter, sysexit
-      {0x48, 0xcf}, {0x48, 0xcb},                                                      // iretq, lretq
-      {0x0f, 0x06}, {0x0f, 0x08}, {0x0f, 0x09},                                        // clts, invd, wbinvd
-      {0x8e, 0xd0}, {0x8e, 0xd8},                                                      // mov ss, eax; mov ds, eax (0x10)
+      {0xf4},              // hlt
+      {0x0f, 0x20, 0xd8},  // mov rax, cr3
+      {0x0f, 0x22, 0xd8},  // mov cr3, rax
+      {0x0f, 0x21, 0xf8},  // mov rax, dr7
+      {0xfa},
+      {0xfb},  // cli, sti
+      {0xec},
+      {0xee},
+      {0xe4, 1},
+      {0xe7, 1},
+      {0x6c},
+      {0x6f},
+      {0xf3, 0x6e},  // in, out, ins, outs
+      {0x0f, 0x30},
+      {0x0f, 0x32},
+      {0x0f, 0x33},  // wrmsr, rdmsr, rdpmc
+      {0x0f, 0x01, 0x17},
+      {0x0f, 0x01, 0x1f},
+      {0x0f, 0x01, 0x3f},
+      {0x0f, 0x01, 0xf8},  // lgdt, lidt, invlpg, swapgs
+      {0x0f, 0x00, 0xd0},
+      {0x0f, 0x00, 0xd8},
+      {0x0f, 0x01, 0xf0},  // lldt, ltr, lmsw
+      {0x48, 0x0f, 0x07},
+      {0x0f, 0x34},
+      {0x0f, 0x35},  // sysret, sysenter, sysexit
+      {0x48, 0xcf},
+      {0x48, 0xcb},  // iretq, lretq
+      {0x0f, 0x06},
+      {0x0f, 0x08},
+      {0x0f, 0x09},  // clts, invd, wbinvd
+      {0x8e, 0xd0},
+      {0x8e, 0xd8},  // mov ss, eax; mov ds, eax (0x10)
   };
   g.map_new(Guest::kStack - 0x1000, kW | kNx);
   g.map_new(Guest::kData, kW | kNx);
@@ -269,6 +294,13 @@ TEST_P(UnicornCpu, RequestStopEndsARun) {
   EXPECT_STOP(g.cpu->run(), StopKind::Requested);
   EXPECT_EQ(g.get(&R::rip), Guest::kCode);
   EXPECT_EQ(g.clock.instructions(), 0u);
+}
+
+TEST_P(UnicornCpu, RequestStopFromAnotherThreadEndsAnEndlessLoop) {
+  g.code({0xeb, 0xfe});
+  std::thread other([&] { g.cpu->request_stop(); });
+  EXPECT_STOP(g.cpu->run(), StopKind::Requested);
+  other.join();
 }
 
 TEST_P(UnicornCpu, ContextsKeepAllRegistersApart) {
@@ -332,7 +364,7 @@ TEST_P(UnicornCpu, CodeThatTheHostRewritesRunsAnewAtEveryPageItIsMappedAt) {
 }
 
 TEST_P(UnicornCpu, CodeThatTheGuestRewritesThroughAnotherPageRunsAnew) {
-  g.code({0xb8, 1, 0, 0, 0, 0xc3});                                     // at +0: mov eax,1; ret
+  g.code({0xb8, 1, 0, 0, 0, 0xc3});                                               // at +0: mov eax,1; ret
   g.code({0xff, 0xd3, 0x90, 0xc6, 0x47, 0x01, 2, 0xff, 0xd3, 0x0f, 0x05}, 0x40);  // call rbx; nop; mov byte [rdi+1],2; call rbx; syscall
   g.map(Guest::kData, *g.code_frame, kW);
   g.map_new(Guest::kStack - 0x1000, kW);
@@ -351,6 +383,20 @@ TEST_P(UnicornCpu, CodeMayRewriteItsOwnBlock) {
   EXPECT_STOP(g.cpu->run(), StopKind::Syscall);
   EXPECT_EQ(g.get(&R::rax), 77u);
   EXPECT_EQ(g.clock.instructions(), 5u);
+}
+
+TEST_P(UnicornCpu, ALoopMayWriteDataOnItsOwnPage) {
+  // 1: inc dword [rip+0xf0]; mov eax,[rip+...]; dec ecx; jnz 1b; syscall
+  g.code({0xff, 0x05, 0xfa, 0, 0, 0, 0x8b, 0x05, 0xf4, 0, 0, 0, 0xff, 0xc9, 0x75, 0xf0, 0x0f, 0x05});
+  g.entry(Guest::kCode).raw |= kW;
+  g.set(&R::rcx, 500);
+  EXPECT_STOP(g.cpu->run(), StopKind::Syscall);
+  EXPECT_EQ(g.get(&R::rax), 500u);
+  EXPECT_EQ(g.clock.instructions(), 2001u);
+  if (exact()) {
+    EXPECT_EQ(g.mmu.counters().l1d.accesses, 1500u);
+    EXPECT_EQ(g.mmu.counters().l1i.accesses, 501u);
+  }
 }
 
 TEST_P(UnicornCpu, APageThatWasDataAndIsRunLaterRunsItsOwnCode) {
@@ -421,7 +467,8 @@ TEST_P(UnicornCpu, FaultsThatNeedNotWaitAreResolvedInsideTheAccess) {
 }
 
 TEST_P(UnicornCpu, CopyOnWriteOfThePageThatRunsIsSeenAtOnce) {
-  // A loop on one page that rewrites its own immediate after the page was copied: mov byte [rip+imm],2; jmp 1f; 1: mov al,1; dec ecx; jnz; syscall
+  // A loop on one page that rewrites its own immediate after the page was copied: mov byte [rip+imm],2; jmp 1f; 1: mov al,1; dec ecx; jnz;
+  // syscall
   g.code({0xb0, 1, 0xc6, 0x05, 0xf8, 0xff, 0xff, 0xff, 2, 0xff, 0xc9, 0x75, 0xf3, 0x0f, 0x05});
   Pager pager(g);
   g.cpu->set_fault_service(&pager);

@@ -1,0 +1,55 @@
+// What one run did, in numbers: a snapshot of every layer's counters, as JSON for programs and as a table for people.
+//
+//   RunStatistics s = capture(machine.vm(), machine.mmu(), machine.clock(), options.mmu);
+//   s.exit_status = exit.status;
+//   std::string json = to_json(s);
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vitro/hw/clock.h"
+#include "vitro/hw/cpu.h"
+#include "vitro/hw/mmu.h"
+#include "vitro/mm/address_space.h"
+#include "vitro/mm/ports.h"
+
+namespace vitro::report {
+
+struct RunStatistics {
+  // Page faults of the machine; minor and major are Linux's pgfault less pgmajfault, and pgmajfault.
+  uint64_t minor_faults = 0, major_faults = 0;
+  std::array<uint64_t, static_cast<size_t>(mm::FaultKind::Count)> faults_by_kind{};
+
+  struct TlbLevel {
+    uint64_t accesses = 0, hits = 0, misses = 0;
+  };
+  struct Translation {
+    TlbLevel l1d, l1i, l2;
+    uint64_t walks = 0, walk_references = 0;                    // completed walks, and the page-table entries they read
+    uint64_t faulting_walks = 0, faulting_walk_references = 0;  // walks that ended in a fault
+    uint64_t l2_hit_cycles = 0, walk_cycles = 0;                // by the cost table
+  };
+  std::optional<Translation> translation;  // nothing: the TLBs are not modelled in this mode (fast)
+
+  uint64_t instructions = 0;
+  Nanoseconds virtual_time{0};
+  std::vector<std::pair<std::string, int64_t>> vmstat;   // in the order and with the values of /proc/vmstat
+  std::vector<std::pair<std::string, uint64_t>> frames;  // frames in each state; the sum is RAM
+  int exit_status = 0, exit_signal = 0;
+};
+
+// Reads the counters of every layer. The exit is the caller's to fill in.
+RunStatistics capture(mm::VirtualMemory& vm, const hw::Mmu& mmu, const hw::Clock& clock, hw::MmuMode mode);
+
+// One object with keys in a fixed order, and a newline. Where the TLBs are not modelled "tlb", "walks" and "cycles" are null and "tlb_note"
+// says why.
+std::string to_json(const RunStatistics& s);
+// A table of at most one screen.
+std::string to_text(const RunStatistics& s);
+
+}  // namespace vitro::report

@@ -1,0 +1,66 @@
+// An inode of a TreeFileSystem in memory: operations on its node, and the page cache of its contents.
+#pragma once
+
+#include <memory>
+
+#include "fs/tree_fs.h"
+#include "vitro/mm/page_cache.h"
+#include "vitro/mm/ports.h"
+
+namespace vitro::fs {
+
+class TreeInode final : public Inode, public mm::FileBacking {
+ public:
+  TreeInode(TreeFileSystem& fs, TreeNode& node, mm::SlabObject memory) : fs_(fs), node_(node), memory_(std::move(memory)) {}
+  ~TreeInode() override;
+  FileSystem& file_system() override { return fs_; }
+  Attributes attributes() override;
+  Status set_attributes(const AttributeChange& change) override;
+
+  Result<std::shared_ptr<Inode>> lookup(std::string_view name) override;
+  Result<std::shared_ptr<Inode>> create(std::string_view name, uint32_t mode, const Credentials& who) override;
+  Result<std::shared_ptr<Inode>> make_directory(std::string_view name, uint32_t mode, const Credentials& who) override;
+  Result<std::shared_ptr<Inode>> make_symlink(std::string_view name, std::string_view target, const Credentials& who) override;
+  Result<std::shared_ptr<Inode>> make_node(std::string_view name, uint32_t mode, uint64_t device, const Credentials& who) override;
+  Result<std::shared_ptr<Inode>> create_unnamed(uint32_t mode, const Credentials& who) override;
+  Status link(std::string_view name, Inode& target) override;
+  Status unlink(std::string_view name) override;
+  Status remove_directory(std::string_view name) override;
+  Status rename(std::string_view name, Inode& new_directory, std::string_view new_name, unsigned flags) override;
+  Status list(uint64_t offset, const std::function<bool(const DirectoryEntry&)>& visit) override;
+  uint64_t directory_version() override { return node_.version; }
+  Result<std::string> read_link() override;
+
+  Result<std::shared_ptr<File>> open(unsigned flags, const OpenContext& context) override;
+  mm::PageCache* page_cache() override;
+  Status sync() override;
+  Result<uint64_t> prepare_write(uint64_t offset, uint64_t count) override;
+  void content_written(uint64_t end) override;
+  void content_read() override;
+  Status allocate(int mode, uint64_t offset, uint64_t length) override;
+  uint64_t max_size() const override { return fs_.config().max_file_size; }
+
+  // mm::FileBacking
+  Status read_pages(PageIndex first, std::span<const std::span<std::byte>> pages) override;
+  Status write_page(PageIndex index, std::span<const std::byte> page) override;
+  Bytes size() const override { return Bytes{node_.size}; }
+
+  TreeNode& node() { return node_; }
+  bool has_pages() const { return pages_ && pages_->cached_pages() != Pages{0}; }
+
+ private:
+  // Makes a child: checks that this directory still exists and has no such name.
+  Result<std::shared_ptr<Inode>> make_child(std::string_view name, uint32_t mode, const Credentials& who, std::string_view target, uint64_t device);
+  Status may_add(std::string_view name);
+  Status resize(uint64_t size);
+  Status read_lower(uint64_t page, std::span<const std::span<std::byte>> pages);
+  Status zero_range(uint64_t from, uint64_t to);
+  void changed() { node_.changed = fs_.vfs()->now(), node_.changed_here = true; }
+
+  TreeFileSystem& fs_;
+  TreeNode& node_;
+  mm::SlabObject memory_;
+  std::unique_ptr<mm::PageCache> pages_;
+};
+
+}  // namespace vitro::fs

@@ -1,0 +1,298 @@
+// The kernel put together: creation, the first process, the run, and the ports that other layers call.
+#include "vitro/kernel/kernel.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernel/state.h"
+#include "vitro/fs/host_stream.h"
+#include "vitro/mm/physical_memory.h"
+
+namespace vitro::kernel {
+namespace {
+
+constexpr unsigned kTiocSpgrp = 0x5410;
+
+// A kernel buffer in the place of user memory, for ioctls that the kernel itself makes.
+class KernelBuffer final : public UserCopy {
+ public:
+  static constexpr uint64_t kAddress = 0x1000;
+  Status copy_in(VirtAddr from, std::span<std::byte> to) override {
+    return with(from, to.size(), [&](std::byte* at) { std::memcpy(to.data(), at, to.size()); });
+  }
+  Status copy_out(VirtAddr to, std::span<const std::byte> from) override {
+    return with(to, from.size(), [&](std::byte* at) { std::memcpy(at, from.data(), from.size()); });
+  }
+
+ private:
+  template <class F>
+  Status with(VirtAddr a, size_t n, F&& f) {
+    const uint64_t offset = a.value() - kAddress;
+    if (a.value() < kAddress || offset > bytes_.size() || n > bytes_.size() - offset) return fail(Errno::Fault);
+    f(bytes_.data() + offset);
+    return {};
+  }
+  std::array<std::byte, 256> bytes_{};
+};
+
+}  // namespace
+
+Kernel::State::State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm,
+                     fs::Vfs& vfs, Tracer& tracer)
+    : kernel(kernel), config(config), cpu(cpu), clock(clock), timing(timing), vm(vm), vfs(vfs), tracer(tracer), rng(config.seed),
+      scheduler(cpu, clock, vm.mmu(), timing, tracer, *this) {
+  // kernel/fork.c: set_max_threads: an eighth of memory for kernel stacks of 16 KiB.
+  max_threads = std::max<uint64_t>(20, vm.physical().allocator().managed_frames().bytes().value() / (16384 * 8));
+}
+
+Kernel::State::~State() {
+  // A kernel that started nothing has only the tasks of boot_tasks(); anything else was ended by run() or start().
+  for (auto& [tid, t] : tasks)
+    if (t->fibre && !t->fibre->ended()) {
+      spdlog::error("task {} ({}) was still waiting when the machine was taken down", tid, t->comm);
+      t->fibre->abandon();
+    }
+  for (auto& [tid, t] : tasks) free_kernel_stack(*t);
+}
+
+Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm, fs::Vfs& vfs,
+               Tracer& tracer)
+    : state_(std::make_unique<State>(*this, config, cpu, clock, timing, vm, vfs, tracer)) {
+  cpu.set_fault_service(this);
+  vm.set_fault_observer(this);
+  state_->boot_tasks();
+}
+
+Kernel::~Kernel() {
+  if (!state_->processes.empty()) state_->kill_everything();
+  state_->cpu.set_fault_service(nullptr);
+  state_->vm.set_fault_observer(nullptr);
+  if (state_->vm.blocking() == this) state_->vm.set_blocking(nullptr);
+}
+
+void Kernel::set_syscall_table(SyscallTable* table) { state_->syscalls = table; }
+void Kernel::set_host_port(HostPort* port) { state_->host = port; }
+
+Result<Pid, UserError> Kernel::start(const FirstProcess& first) {
+  State& s = *state_;
+  auto out_of_memory = [] { return fail(UserError{"not enough memory for the first process", "give the machine more --ram"}); };
+  const auto pid = s.pids.allocate([&](Pid p) { return s.pid_in_use(p); });
+  CHECK(pid, "no process number for the first process");
+  auto made = s.make_process(*pid);
+  auto task = s.make_task(*pid, first.program.substr(first.program.rfind('/') + 1).substr(0, 15));
+  auto files = FdTable::create(s.vm.physical().caches());
+  auto fs_memory = s.vm.physical().caches().allocate(mm::KernelCache::FsCache);
+  auto handlers_memory = s.vm.physical().caches().allocate(mm::KernelCache::SighandCache);
+  if (!made || !task || !files || !fs_memory || !handlers_memory) {
+    if (task) s.free_kernel_stack(**task);
+    return out_of_memory();
+  }
+  Process& p = **made;
+  Task& t = **task;
+  p.parent = s.init;
+  p.group = p.session = *pid;
+  p.credentials = first.credentials;
+  p.limits[kLimitStack] = {8u << 20, ~0ull};
+  p.limits[kLimitCore] = {0, ~0ull};
+  p.limits[kLimitNproc] = p.limits[kLimitSigpending] = {s.max_threads / 2, s.max_threads / 2};
+  p.limits[kLimitNofile] = {1024, 1u << 20};
+  p.limits[kLimitMemlock] = {8u << 20, 8u << 20};
+  p.limits[kLimitMsgqueue] = {819200, 819200};
+  p.limits[kLimitNice] = p.limits[kLimitRtprio] = {0, 0};
+  p.files = std::move(*files);
+  for (const auto& file : first.standard)
+    if (file) {
+      if (auto installed = p.files->install(file, false, p.limits[kLimitNofile].soft); !installed) return out_of_memory();
+      if (!p.terminal && fs::is_terminal(*file)) p.terminal = file;
+    }
+  p.fs = std::make_shared<FsContext>();
+  p.fs->memory = std::move(*fs_memory);
+  p.fs->root = p.fs->cwd = s.vfs.root();
+  p.handlers = std::make_shared<SignalHandlers>();
+  p.handlers->memory = std::move(*handlers_memory);
+  if (p.terminal) {
+    KernelBuffer group;
+    (void)group.put(VirtAddr{KernelBuffer::kAddress}, pid->value());
+    (void)p.terminal->ioctl(kTiocSpgrp, KernelBuffer::kAddress, group);
+  }
+
+  // The program is loaded by the task itself, which can wait for the disk; the outcome decides whether it goes on to user mode.
+  std::optional<UserError> error;
+  bool loaded = false;
+  t.process = &p;
+  t.start_time = s.clock.now();
+  t.context = s.cpu.make_context();
+  t.body = [&s, &first, &t, &error, &loaded] {
+    auto refuse = [&](std::string what, std::string hint) {
+      error = UserError{std::move(what), std::move(hint)};
+      t.exiting = true;
+    };
+    auto directory = s.vfs.resolve(s.kernel.path_context(t), nullptr, first.working_directory, fs::Follow::Yes);
+    if (!directory || !s.vfs.inode_of(*directory).is_directory())
+      return refuse(fmt::format("the guest has no directory {}", first.working_directory), "offer it with --bind, or choose another working directory");
+    t.process->fs->cwd = *directory;
+    std::string why;
+    const Status status = s.load_program(t, nullptr, first.program, first.arguments, first.environment, 0, &why);
+    if (!status) {
+      if (why.empty()) why = std::string(errno_name(status.error()));
+      return refuse(fmt::format("cannot run {}: {}", first.program, why),
+                    status.error() == Errno::NoEntry    ? "name a program that exists inside the guest"
+                    : status.error() == Errno::NoMemory ? "give the machine more --ram"
+                                                        : "vitro runs ELF programs for x86-64 Linux, and scripts that start with #!");
+    }
+    loaded = true;
+    s.scheduler.give_way();  // back to start(), whose locals are gone when this goes on
+  };
+  p.threads.push_back(&t);
+  s.init->children.push_back(&p);
+  s.first = *pid;
+  s.tasks.emplace(pid->value(), std::move(*task));
+  s.processes.emplace(pid->value(), std::move(*made));
+  t.fibre = std::make_unique<Fibre>(s.scheduler.stacks(), [&s, &t] { s.task_main(t); });
+  ++s.forks;
+  s.scheduler.start(t, nullptr);
+  const auto ended = s.scheduler.run([&] { return loaded || s.first_ended; });
+  if (error || !loaded) {
+    s.kill_everything();
+    if (error) return fail(std::move(*error));
+    return fail(UserError{fmt::format("{} was killed while it was loaded", first.program),
+                          ended == Scheduler::Ended::HostAsked ? "" : "give the machine more --ram"});
+  }
+  return *pid;
+}
+
+Exit Kernel::run(const std::function<void()>& on_first_exit) {
+  State& s = *state_;
+  s.on_first_exit = on_first_exit ? &on_first_exit : nullptr;
+  const auto ended = s.scheduler.run([&] { return s.first_ended; });
+  if (ended == Scheduler::Ended::Deadlock) {
+    spdlog::warn("every task of the guest waits for something that can never happen: the run ends here");
+    log("vitro: deadlock: all tasks sleep and no event is left");
+  }
+  s.kill_everything();
+  s.on_first_exit = nullptr;
+  return s.exit;
+}
+
+// Ends whatever is left, the ordinary way: every task gets SIGKILL and unwinds its own kernel stack.
+void Kernel::State::kill_everything() {
+  ending = true;
+  for (auto& [pid, p] : processes) {
+    if (p->unkillable) continue;
+    start_group_exit(*p, kSigKill);
+  }
+  for (auto& [tid, t] : tasks)
+    if (t->fibre && t->kernel_thread() && !t->zombie()) scheduler.wake(*t);
+  auto gone = [this] {
+    for (auto& [tid, t] : tasks)
+      if (t->fibre && !t->zombie()) return false;
+    return true;
+  };
+  if (!gone() && scheduler.run(gone) == Scheduler::Ended::Deadlock) spdlog::error("tasks that cannot be killed are left at the end of the run");
+  // Zombies whose parent is gone or never waited.
+  std::vector<Task*> zombies;
+  for (auto& [tid, t] : tasks)
+    if (t->zombie()) zombies.push_back(t.get());
+  for (Task* t : zombies) release_task(*t);
+}
+
+// ---- what the scheduler asks ----
+
+bool Kernel::State::poll_host() {
+  if (ending || !host) return true;
+  return !host_asked && host->poll_host();
+}
+
+bool Kernel::State::wait_for_host() { return !ending && host && host->wait_for_input(); }
+bool Kernel::State::wait_for_host_until(Nanoseconds until) { return !ending && host && host->wait_for_input_until(until); }
+
+// ---- waiting ----
+
+Status Kernel::wait(WaitQueue& queue, Interruptible interruptible, std::optional<Nanoseconds> deadline) {
+  WaitQueue* one = &queue;
+  return state_->scheduler.sleep(std::span{&one, 1}, interruptible == Interruptible::Yes ? Sleep::Interruptible : Sleep::Uninterruptible, deadline);
+}
+
+Status Kernel::wait_any(std::span<WaitQueue* const> queues, std::optional<Nanoseconds> deadline) {
+  return state_->scheduler.sleep(queues, Sleep::Interruptible, deadline);
+}
+
+bool Kernel::may_wait() const { return state_->scheduler.on_task() && !state_->scheduler.in_event() && !state_->resolving && !state_->untimed; }
+void Kernel::yield() { state_->scheduler.yield(); }
+bool Kernel::kernel_thread_should_stop() const { return state_->ending; }
+
+Nanoseconds Kernel::now() const { return state_->clock.now(); }
+Nanoseconds Kernel::realtime() const { return seconds(state_->config.boot_time) + state_->clock.now(); }
+
+Nanoseconds Kernel::cpu_time(const Task& t) const {
+  if (&t == state_->scheduler.current()) state_->scheduler.account_system();
+  return t.usage.user + t.usage.system;
+}
+
+Nanoseconds Kernel::cpu_time(const Process& p) const {
+  if (state_->scheduler.current()) state_->scheduler.account_system();
+  const ResourceUsage u = p.usage();
+  return u.user + u.system;
+}
+
+// ---- who is who ----
+
+Task& Kernel::current_task() {
+  Task* t = state_->scheduler.current();
+  CHECK(t, "no task is running");
+  return *t;
+}
+
+fs::PathContext Kernel::path_context(Task& t) {
+  fs::PathContext c;
+  c.root = t.process->fs->root;
+  c.cwd = t.process->fs->cwd;
+  c.credentials = &t.process->credentials;
+  c.umask = t.process->fs->umask;
+  c.pid = t.process->pid;
+  c.tid = t.tid;
+  c.blocking = this;
+  return c;
+}
+
+fs::OpenContext Kernel::open_context(Task& t) { return {&t.process->credentials, this, t.process->pid}; }
+
+std::string Kernel::symbolize(Task& t, VirtAddr a) {
+  mm::AddressSpace* space = t.space();
+  if (!space) return "-";
+  const bool before = std::exchange(state_->untimed, true);
+  std::string name = state_->symbols.name(*space, a);
+  state_->untimed = before;
+  return name;
+}
+
+void Kernel::log(std::string line) { state_->log.append(state_->clock.now(), line); }
+
+hw::Cpu& Kernel::cpu() { return state_->cpu; }
+hw::Clock& Kernel::clock() { return state_->clock; }
+const hw::TimingModel& Kernel::timing() const { return state_->timing; }
+mm::VirtualMemory& Kernel::vm() { return state_->vm; }
+fs::Vfs& Kernel::vfs() { return state_->vfs; }
+Tracer& Kernel::tracer() { return state_->tracer; }
+Rng& Kernel::rng() { return state_->rng; }
+
+void Kernel::verify(mm::Verify level) const {
+  if (level == mm::Verify::Off) return;
+  const State& s = *state_;
+  s.scheduler.verify();
+  for (const auto& [pid, p] : s.processes) {
+    CHECK(p->pid.value() == pid, "process {} is filed under {}", p->pid.value(), pid);
+    CHECK(!p->threads.empty(), "process {} has no thread", pid);
+    if (p->parent) CHECK(std::ranges::count(p->parent->children, p.get()) == 1, "process {} is not among its parent's children", pid);
+    for (const Task* t : p->threads) CHECK(t->process == p.get(), "thread {} is in two processes", t->tid.value());
+  }
+  for (const auto& [tid, t] : s.tasks) {
+    CHECK(t->tid.value() == tid, "task {} is filed under {}", t->tid.value(), tid);
+    CHECK(std::ranges::count(t->process->threads, t.get()) == 1, "task {} is not among its process's threads", tid);
+  }
+}
+
+}  // namespace vitro::kernel

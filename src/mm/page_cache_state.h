@@ -1,0 +1,66 @@
+// What a PageCache consists of, for the files that implement it.
+#pragma once
+
+#include "mm/frame_index.h"
+#include "mm/readahead.h"
+#include "vitro/base/intrusive_list.h"
+#include "vitro/base/wait_queue.h"
+#include "vitro/mm/address_space.h"
+#include "vitro/mm/page_cache.h"
+#include "vitro/mm/vma.h"
+
+namespace vitro::mm {
+
+struct PageCache::State final : CachedRuns {
+  State(VirtualMemory& machine, PageCache& self, FileBacking& storage, FrameState frames, uint64_t inode)
+      : vm(machine), cache(self), backing(storage), state(frames), inode_number(inode), pages(machine.physical().caches()) {}
+
+  VirtualMemory& vm;
+  PageCache& cache;
+  FileBacking& backing;
+  const FrameState state;
+  const uint64_t inode_number;
+  FrameIndex pages;
+  uint64_t dirty = 0;       // pages with a dirty mark; none for Shmem
+  uint64_t writeback = 0;   // pages being written
+  bool accounted_up_front = false;
+  ReadaheadWindow window;
+  IntrusiveList<Vma, &Vma::mapping_link> mappings;
+  WaitQueue page_waiters;   // woken when a page is unlocked or written
+  ListLink all_link;        // VirtualMemory's list
+
+  bool has_storage() const { return state != FrameState::Shmem; }
+  Frame& frame(Pfn f) const { return vm.physical().frames()[f]; }
+  Gfp allocation_flags() const { return state == FrameState::BlockCache ? Gfp::User : Gfp::HighUserMovable; }
+
+  // A frame for this cache, not in it yet, contents undefined unless `flags` has Zero. Nullopt: no memory.
+  std::optional<Pfn> allocate(Gfp flags);
+  // Enters it: index, counters, LRU. The allocation's reference becomes the cache's. Exists, NoMemory: the caller still owns it.
+  Status add(PageIndex index, Pfn f, Gfp flags);
+  // Takes it out; nobody may map it. Frees it unless somebody has pinned it.
+  void remove(PageIndex index, Pfn f);
+  void unlock(Pfn f);
+  Status wait_for_page();
+
+  // Who asks for a page, which decides how much more is read.
+  enum class Reader : uint8_t { Read, Fault, FaultSequential, FaultRandom };
+  // The page's frame, up to date. `request`: pages wanted from here on. May wait.
+  Result<Cached> fetch(PageIndex index, Reader reader, uint64_t request);
+  // The frame of a Shmem page, made if it is a hole.
+  Result<Pfn> fetch_shmem(PageIndex index, Gfp flags);
+  // Reads those of [start, start + size) that are not cached and inside the file. The error is that of page `wanted`.
+  Status read_pages(uint64_t start, uint64_t size, uint64_t async_size, PageIndex wanted, Gfp flags);
+  Status submit(PageIndex first, std::span<const Pfn> batch);
+  void read_ahead_from_marker(PageIndex index, Pfn f, uint64_t request);
+
+  uint64_t cached_before(uint64_t index, uint64_t limit) const override;
+  uint64_t first_missing(uint64_t index, uint64_t limit) const override;
+
+  void mark_dirty(PageIndex index, Pfn f);
+  void clear_dirty(PageIndex index, Pfn f, bool written);
+  Status write_page(PageIndex index, Pfn f);
+  // Unmaps [first, last] of the file everywhere.
+  void unmap(PageIndex first, PageIndex last, bool private_copies_too);
+};
+
+}  // namespace vitro::mm

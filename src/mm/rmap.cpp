@@ -1,0 +1,90 @@
+#include "vitro/mm/rmap.h"
+
+#include "mm/anon_vma.h"
+#include "mm/virtual_memory_state.h"
+#include "vitro/base/check.h"
+
+namespace vitro::mm {
+namespace {
+
+bool anonymous(const Frame& f) { return f.state == FrameState::Anonymous || f.state == FrameState::SwapCacheOnly; }
+
+// Where `index` lies in `v`, if it maps `frame` there.
+void visit_if_mapped(Vma& v, uint64_t index, Pfn frame, const std::function<void(Vma&, VirtAddr)>& visit) {
+  if (index < v.page_offset.value() || index - v.page_offset.value() >= v.pages().value()) return;
+  const VirtAddr a = v.start + Pages{index - v.page_offset.value()};
+  const Pte pte = v.space->state().tables.get(a);
+  if (holds_frame(pte) && pte.pfn() == frame) visit(v, a);
+}
+
+}  // namespace
+
+void rmap_for_each_vma(VirtualMemory& vm, Pfn frame, const std::function<void(Vma&, VirtAddr)>& visit) {
+  const Frame& f = vm.physical().frames()[frame];
+  if (f.mapcount == 0 || !f.owner) return;
+  const uint64_t index = f.index;
+  if (anonymous(f)) {
+    auto& chains = f.anon_vma->chains;
+    for (auto it = chains.begin(); it != chains.end();) visit_if_mapped(*(it++)->vma, index, frame, visit);
+  } else if (f.state == FrameState::FileCache || f.state == FrameState::Shmem || f.state == FrameState::BlockCache) {
+    auto& mappings = f.page_cache->internals().mappings;
+    for (auto it = mappings.begin(); it != mappings.end();) visit_if_mapped(*it++, index, frame, visit);
+  }
+}
+
+void rmap_for_each(VirtualMemory& vm, Pfn frame, const std::function<void(AddressSpace&, VirtAddr)>& visit) {
+  rmap_for_each_vma(vm, frame, [&visit](Vma& v, VirtAddr a) { visit(*v.space, a); });
+}
+
+void Rmap::add_new_anonymous(VirtualMemory& vm, Pfn frame, const Vma& v, VirtAddr a) {
+  Frame& f = vm.physical().frames()[frame];
+  vm.physical().allocator().set_state(frame, Order{0}, FrameState::Anonymous);
+  f.anon_vma = v.anon_vma;
+  f.index = v.index_of(a).value();
+  f.mapcount = 1;
+  f.set(FrameFlag::SwapBacked);
+  f.set(FrameFlag::Uptodate);
+  f.set(FrameFlag::AnonExclusive);
+  f.set(FrameFlag::Dirty);
+  vm.physical().stat().add(VmItem::nr_anon_pages);
+  if (has(v.flags, VmFlag::Locked)) {
+    f.set(FrameFlag::Unevictable);
+    mlock(vm, frame);
+  }
+  vm.lru().add(frame);
+}
+
+void Rmap::add(VirtualMemory& vm, Pfn frame) {
+  Frame& f = vm.physical().frames()[frame];
+  if (f.mapcount++ == 0) vm.physical().stat().add(anonymous(f) ? VmItem::nr_anon_pages : VmItem::nr_mapped);
+}
+
+void Rmap::remove(VirtualMemory& vm, Pfn frame, const Vma& v) {
+  Frame& f = vm.physical().frames()[frame];
+  CHECK(f.mapcount > 0, "pfn {} is not mapped", frame.value());
+  if (--f.mapcount == 0) vm.physical().stat().add(anonymous(f) ? VmItem::nr_anon_pages : VmItem::nr_mapped, -1);
+  if (f.has(FrameFlag::Mlocked) && has(v.flags, VmFlag::Locked)) munlock(vm, frame);
+}
+
+void Rmap::mlock(VirtualMemory& vm, Pfn frame) {
+  Frame& f = vm.physical().frames()[frame];
+  if (f.has(FrameFlag::Mlocked)) return;
+  f.set(FrameFlag::Mlocked);
+  vm.physical().stat().add_zone(f.zone, VmItem::nr_mlock, 1);
+  vm.physical().stat().add(VmItem::unevictable_pgs_mlocked);
+  vm.lru().set_unevictable(frame, true);
+}
+
+void Rmap::munlock(VirtualMemory& vm, Pfn frame) {
+  Frame& f = vm.physical().frames()[frame];
+  if (!f.has(FrameFlag::Mlocked)) return;
+  bool still_locked = false;
+  rmap_for_each_vma(vm, frame, [&](Vma& v, VirtAddr) { still_locked |= has(v.flags, VmFlag::Locked); });
+  if (still_locked) return;
+  f.clear(FrameFlag::Mlocked);
+  vm.physical().stat().add_zone(f.zone, VmItem::nr_mlock, -1);
+  vm.physical().stat().add(VmItem::unevictable_pgs_munlocked);
+  vm.lru().set_unevictable(frame, false);
+}
+
+}  // namespace vitro::mm

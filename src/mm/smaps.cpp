@@ -1,0 +1,69 @@
+// What the tables say about one area, for /proc/PID/smaps, pagemap and clear_refs (fs/proc/task_mmu.c).
+#include "mm/address_space_state.h"
+#include "mm/virtual_memory_state.h"
+
+namespace vitro::mm {
+
+namespace {
+constexpr unsigned kPssShift = 12;
+}  // namespace
+
+AddressSpace::SmapsEntry AddressSpace::smaps(const Vma& v) const {
+  const State& s = *state_;
+  SmapsEntry e;
+  const Pfn zero = state_->vm.physical().zero_frame();
+  const bool locked = has(v.flags, VmFlag::Locked);
+  s.tables.for_each(v.start, v.end, [&](VirtAddr, PhysAddr, Pte pte) {
+    if (!holds_frame(pte) || pte.pfn() == zero) return;
+    const Frame& f = state_->frames()[pte.pfn()];
+    // fs/proc/task_mmu.c: smaps_account.
+    const bool dirty = pte.dirty() || f.has(FrameFlag::Dirty);
+    const uint64_t pss = (kPageSize << kPssShift) / f.mapcount;
+    e.rss += kPageSize;
+    e.pss_shifted += pss;
+    if (dirty) e.pss_dirty_shifted += pss;
+    if (locked) e.locked_shifted += pss;
+    if (f.state == FrameState::Anonymous) {
+      e.anonymous += kPageSize;
+      if (!f.has(FrameFlag::SwapBacked) && !dirty) e.lazy_free += kPageSize;
+    }
+    if (pte.accessed() || f.has(FrameFlag::Referenced)) e.referenced += kPageSize;
+    if (f.mapcount > 1) (dirty ? e.shared_dirty : e.shared_clean) += kPageSize;
+    else (dirty ? e.private_dirty : e.private_clean) += kPageSize;
+  });
+  return e;
+}
+
+uint64_t AddressSpace::pagemap_entry(Vpn page) const {
+  constexpr uint64_t kSoftDirty = 1ull << 55, kExclusive = 1ull << 56, kFile = 1ull << 61, kPresent = 1ull << 63;
+  const VirtAddr a = page.address();
+  if (a >= kUserEnd) return 0;
+  const Vma* v = find(a);
+  if (!v) return 0;
+  uint64_t word = has(v->flags, VmFlag::SoftDirty) ? kSoftDirty : 0;
+  const Pte pte = state_->tables.get(a);
+  if (!holds_frame(pte)) return word;
+  const Pfn pfn = pte.pfn();
+  word |= kPresent | pfn.value();
+  if (pfn == state_->vm.physical().zero_frame()) return word;
+  const Frame& f = state_->frames()[pfn];
+  if (f.state != FrameState::Anonymous) word |= kFile;
+  if (f.mapcount == 1) word |= kExclusive;
+  return word;
+}
+
+void AddressSpace::clear_references() {
+  State& s = *state_;
+  MmapLock lock(s);
+  const Pfn zero = s.vm.physical().zero_frame();
+  // Clearing Accessed always drops the translation, so that the next use is seen in every mode.
+  TlbGather tlb = s.gather();
+  for (Vma* v = s.vmas.first(); v; v = v->tree.next)
+    s.tables.for_each(v->start, v->end, [&](VirtAddr a, PhysAddr entry, Pte pte) {
+      if (!holds_frame(pte) || pte.pfn() == zero) return;
+      if (pte.accessed()) s.tables.change(a, entry, pte.without(Pte::kAccessed), tlb);
+      s.frames()[pte.pfn()].clear(FrameFlag::Referenced);
+    });
+}
+
+}  // namespace vitro::mm

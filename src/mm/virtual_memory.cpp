@@ -1,0 +1,56 @@
+// What all address spaces share: the kernel's tables, the LRU, page references.
+#include "mm/virtual_memory_state.h"
+#include "vitro/base/check.h"
+
+namespace vitro::mm {
+
+const char* fault_kind_name(FaultKind k) {
+  static constexpr const char* kNames[] = {"anon", "zero", "file", "cow", "swap", "stack", "bad", "spurious"};
+  static_assert(std::size(kNames) == static_cast<size_t>(FaultKind::Count));
+  return kNames[static_cast<size_t>(k)];
+}
+
+VirtualMemory::VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing, Tracer& tracer)
+    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(physical)) {}
+
+VirtualMemory::~VirtualMemory() {
+  CHECK(state_->spaces.empty(), "{} address spaces are left", state_->spaces.size());
+  CHECK(state_->caches.empty(), "{} page caches are left", state_->caches.size());
+}
+
+PhysAddr VirtualMemory::kernel_page_table_root() const { return state_->kernel_table.root(); }
+
+Status VirtualMemory::map_kernel_page(VirtAddr page, Pfn frame) { return state_->kernel_table.map(page, frame); }
+
+void VirtualMemory::unmap_kernel_page(VirtAddr page) {
+  state_->kernel_table.unmap(page);
+  // Global, and in every address space.
+  mmu_.flush_all(hw::FlushReason::LocalShootdown);
+}
+
+Lru& VirtualMemory::lru() { return state_->lru; }
+
+Pages VirtualMemory::block_device_pages() const { return Pages{state_->block_pages}; }
+
+void VirtualMemory::get_page(Pfn f) {
+  physical_.allocator().get(f);
+  ++state_->pins;
+}
+
+void VirtualMemory::put_page(Pfn f) {
+  --state_->pins;
+  drop_reference(*this, f);
+}
+
+void drop_reference(VirtualMemory& vm, Pfn pfn) {
+  Frame& f = vm.physical().frames()[pfn];
+  if (f.refcount == 1) {
+    if (f.has(FrameFlag::Lru)) vm.lru().remove(pfn);
+    f.flags = 0;
+    f.owner = nullptr;
+    f.index = 0;
+  }
+  vm.physical().allocator().put(pfn);
+}
+
+}  // namespace vitro::mm

@@ -1,0 +1,54 @@
+// What all address spaces share, for the files that implement the virtual side.
+#pragma once
+
+#include "mm/address_space_state.h"
+#include "mm/kernel_page_table.h"
+#include "mm/page_cache_state.h"
+#include "vitro/base/intrusive_list.h"
+#include "vitro/mm/address_space.h"
+#include "vitro/mm/lru.h"
+
+namespace vitro::mm {
+
+struct VirtualMemory::State {
+  explicit State(PhysicalMemory& physical) : kernel_table(physical), lru(physical.frames(), physical.stat()) {}
+  KernelPageTable kernel_table;
+  Lru lru;
+  IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
+  IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
+  uint64_t pins = 0;          // references taken by get_page()
+  uint64_t block_pages = 0;   // frames in state BlockCache
+  uint64_t next_inode = 1;    // of shared memory without a file system
+};
+
+// A reference for a scope.
+class PagePin {
+ public:
+  PagePin(VirtualMemory& vm, Pfn f) : vm_(vm), frame_(f) { vm_.get_page(f); }
+  ~PagePin() { vm_.put_page(frame_); }
+  PagePin(const PagePin&) = delete;
+  PagePin& operator=(const PagePin&) = delete;
+
+ private:
+  VirtualMemory& vm_;
+  Pfn frame_;
+};
+
+// The counters and fields that go with mapping and unmapping a frame (mm/rmap.c: page_add_*_rmap, page_remove_rmap).
+class Rmap {
+ public:
+  // A new private frame, mapped for the first time at `a` of `v`, whose anon_vma is set.
+  static void add_new_anonymous(VirtualMemory& vm, Pfn frame, const Vma& v, VirtAddr a);
+  // One more entry maps it.
+  static void add(VirtualMemory& vm, Pfn frame);
+  // One entry less. `v`: the area it was mapped in.
+  static void remove(VirtualMemory& vm, Pfn frame, const Vma& v);
+  // mlock: the frame is mapped in a locked area now, or may no longer be.
+  static void mlock(VirtualMemory& vm, Pfn frame);
+  static void munlock(VirtualMemory& vm, Pfn frame);
+};
+
+// Drops one reference of an owner (an entry, a page cache, the allocation itself): the last one takes the frame off the LRU and frees it.
+void drop_reference(VirtualMemory& vm, Pfn frame);
+
+}  // namespace vitro::mm

@@ -1,0 +1,175 @@
+// The machine's law for the virtual side (DESIGN 6): page tables, descriptors, lists and counters agree with a recount from scratch.
+#include <map>
+#include <unordered_map>
+
+#include "mm/anon_vma.h"
+#include "mm/virtual_memory_state.h"
+#include "vitro/base/check.h"
+#include "vitro/mm/rmap.h"
+
+namespace vitro::mm {
+namespace {
+
+// What the recount finds about one frame.
+struct Recount {
+  uint32_t mappings = 0;
+  bool cached = false;
+  bool mapped_locked = false;
+};
+// Looked up by frame only, and sorted before anything is printed.
+using Recounts = std::unordered_map<uint64_t, Recount>;
+
+void verify_area(const AddressSpace::State& s, const Vma& v, Recounts& frames, AddressSpace::Usage& found) {
+  VirtualMemory& vm = s.vm;
+  const Pfn zero = vm.physical().zero_frame();
+  CHECK(v.space == s.self, "area {:#x} belongs to another address space", v.start.value());
+  CHECK(!v.anon_vma || !v.anon_chain.empty(), "area {:#x} has an anon_vma without a chain", v.start.value());
+  for (const AnonVmaChain& c : v.anon_chain) CHECK(c.vma == &v && c.same_anon_vma.linked(), "area {:#x}: broken anon_vma chain", v.start.value());
+  CHECK((v.file != nullptr) == v.mapping_link.linked(), "area {:#x} is not in its file's list", v.start.value());
+  s.tables.for_each(v.start, v.end, [&](VirtAddr a, PhysAddr, Pte pte) {
+    CHECK(holds_frame(pte), "entry of {:#x} is {:#x}", a.value(), pte.raw);
+    CHECK((pte.raw & Pte::kUser) && !(pte.present() && pte.global()), "entry of {:#x} is {:#x}", a.value(), pte.raw);
+    CHECK(pte.present() == v.accessible(), "entry of {:#x} is {:#x}, area flags {:#x}", a.value(), pte.raw, static_cast<uint64_t>(v.flags));
+    CHECK(!pte.writable() || has(v.flags, VmFlag::Write), "entry of {:#x} is writable, the area is not", a.value());
+    CHECK(pte.no_execute() == !has(v.flags, VmFlag::Exec), "entry of {:#x}: wrong right to execute", a.value());
+    if (pte.pfn() == zero) {
+      CHECK(!pte.writable(), "the zero page is writable at {:#x}", a.value());
+      return;
+    }
+    const Frame& f = vm.physical().frames()[pte.pfn()];
+    Recount& r = frames[pte.pfn().value()];
+    ++r.mappings;
+    r.mapped_locked |= has(v.flags, VmFlag::Locked);
+    CHECK(f.index == v.index_of(a).value(), "pfn {} has index {}, {:#x} needs {}", pte.pfn().value(), f.index, a.value(), v.index_of(a).value());
+    switch (f.state) {
+      case FrameState::Anonymous: {
+        ++found.rss_anon;
+        bool linked = false;
+        for (const AnonVmaChain& c : v.anon_chain) linked |= c.anon_vma == f.anon_vma;
+        CHECK(linked, "pfn {} at {:#x}: its anon_vma does not lead here", pte.pfn().value(), a.value());
+        CHECK(!pte.writable() || f.mapcount == 1, "pfn {} is writable at {:#x} and mapped {} times", pte.pfn().value(), a.value(), f.mapcount);
+        break;
+      }
+      case FrameState::Shmem: ++found.rss_shmem; break;
+      case FrameState::FileCache:
+      case FrameState::BlockCache:
+        ++found.rss_file;
+        CHECK(!pte.writable() || f.has(FrameFlag::Dirty), "pfn {} is writable at {:#x} and clean", pte.pfn().value(), a.value());
+        break;
+      default: CHECK(false, "pfn {} at {:#x} is in state {}", pte.pfn().value(), a.value(), frame_state_name(f.state));
+    }
+    if (f.state != FrameState::Anonymous) {
+      CHECK(v.file && f.page_cache == &v.file->page_cache(), "pfn {} at {:#x} belongs to another file", pte.pfn().value(), a.value());
+      CHECK(!pte.writable() || v.shared(), "pfn {}: a private mapping writes to the file's page at {:#x}", pte.pfn().value(), a.value());
+    }
+  });
+}
+
+uint64_t verify_space(const AddressSpace::State& s, Recounts& frames, uint64_t& table_frames) {
+  s.vmas.verify();
+  AddressSpace::Usage found;
+  uint64_t committed = 0, covered_entries = 0, all_entries = 0;
+  AddressSpace::State counter(s.vm, SlabObject{});  // for account(): the same rules, from zero
+  for (const Vma* v = s.vmas.first(); v; v = v->tree.next) {
+    verify_area(s, *v, frames, found);
+    counter.account(v->flags, static_cast<int64_t>(v->pages().value()));
+    if (has(v->flags, VmFlag::Locked)) found.locked_vm += v->pages().value();
+    if (has(v->flags, VmFlag::Account)) committed += v->pages().value();
+    s.tables.for_each(v->start, v->end, [&](VirtAddr, PhysAddr, Pte) { ++covered_entries; });
+  }
+  s.tables.for_each(VirtAddr{0}, kUserEnd, [&](VirtAddr, PhysAddr, Pte) { ++all_entries; });
+  CHECK(covered_entries == all_entries, "{} entries outside all areas", all_entries - covered_entries);
+  const AddressSpace::Usage& u = s.usage;
+  CHECK(u.rss_anon == found.rss_anon && u.rss_file == found.rss_file && u.rss_shmem == found.rss_shmem, "rss {} {} {}, counted {} {} {}", u.rss_anon, u.rss_file,
+        u.rss_shmem, found.rss_anon, found.rss_file, found.rss_shmem);
+  CHECK(u.total_vm == counter.usage.total_vm && u.data_vm == counter.usage.data_vm && u.exec_vm == counter.usage.exec_vm && u.stack_vm == counter.usage.stack_vm,
+        "vm {} data {} exec {} stack {}, counted {} {} {} {}", u.total_vm, u.data_vm, u.exec_vm, u.stack_vm, counter.usage.total_vm, counter.usage.data_vm,
+        counter.usage.exec_vm, counter.usage.stack_vm);
+  CHECK(u.locked_vm == found.locked_vm, "locked_vm {}, counted {}", u.locked_vm, found.locked_vm);
+  uint64_t tables = 0;
+  s.tables.for_each_table([&](Pfn f, hw::Level level) {
+    CHECK(s.vm.physical().frames()[f].state == FrameState::PageTable, "table pfn {} is in state {}", f.value(), frame_state_name(s.vm.physical().frames()[f].state));
+    ++table_frames;
+    if (level < 4) ++tables;
+  });
+  CHECK(tables == s.tables.tables(), "{} tables, counted {}", tables, s.tables.tables());
+  return committed;
+}
+
+}  // namespace
+
+void VirtualMemory::verify(Verify level) const {
+  if (level == Verify::Off) return;
+  const State& state = *state_;
+  VirtualMemory& self = const_cast<VirtualMemory&>(*this);
+  if (level == Verify::Cheap) {
+    // Sums that need no walk.
+    uint64_t cached = 0;
+    for (const PageCache::State& c : state.caches) cached += c.pages.size();
+    CHECK(static_cast<int64_t>(cached) == physical_.stat().get(VmItem::nr_file_pages), "nr_file_pages {}, caches hold {}", physical_.stat().get(VmItem::nr_file_pages), cached);
+    uint64_t tables = state.kernel_table.tables();
+    for (const AddressSpace::State& s : state.spaces) tables += s.tables.tables() + 1;
+    const uint64_t frames = physical_.frames_by_state()[static_cast<size_t>(FrameState::PageTable)];
+    CHECK(tables == frames, "{} frames in page tables, counted {}", frames, tables);
+    return;
+  }
+  state.lru.verify();
+
+  Recounts frames;
+  uint64_t table_frames = state.kernel_table.tables(), committed = 0;
+  for (const AddressSpace::State& s : state.spaces) committed += verify_space(s, frames, table_frames);
+  std::array<uint64_t, static_cast<size_t>(FrameState::Count)> cached{};
+  int64_t dirty = 0, writeback = 0;
+  for (const PageCache::State& c : state.caches) {
+    c.cache.verify();
+    cached[static_cast<size_t>(c.state)] += c.pages.size();
+    dirty += static_cast<int64_t>(c.dirty);
+    writeback += static_cast<int64_t>(c.writeback);
+    for (auto e = c.pages.next(PageIndex{0}); e; e = c.pages.next(e->index + Pages{1})) frames[e->frame.value()].cached = true;
+  }
+
+  // Every frame: who maps it, who refers to it, and whether the reverse map finds the same.
+  int64_t anon_mapped = 0, file_mapped = 0, mlocked = 0, pins = 0;
+  uint64_t anonymous = 0;
+  const std::map<uint64_t, Recount> sorted(frames.begin(), frames.end());
+  for (const auto& [number, r] : sorted) {
+    const Pfn pfn{number};
+    const Frame& f = physical_.frames()[pfn];
+    CHECK(f.mapcount == r.mappings, "pfn {}: mapcount {}, {} entries map it", number, f.mapcount, r.mappings);
+    const uint32_t owners = r.mappings + (r.cached ? 1 : 0);
+    CHECK(f.refcount >= owners, "pfn {}: refcount {}, {} owners", number, f.refcount, owners);
+    pins += f.refcount - owners;
+    CHECK(f.has(FrameFlag::Lru), "pfn {} is on no LRU list", number);
+    CHECK(f.has(FrameFlag::Mlocked) == r.mapped_locked, "pfn {}: flags {:#x}, mapped in a locked area: {}", number, f.flags, r.mapped_locked);
+    CHECK(f.has(FrameFlag::Mlocked) == f.has(FrameFlag::Unevictable), "pfn {}: flags {:#x}", number, f.flags);
+    mlocked += f.has(FrameFlag::Mlocked);
+    uint32_t reached = 0;
+    rmap_for_each(self, pfn, [&reached](AddressSpace&, VirtAddr) { ++reached; });
+    CHECK(reached == r.mappings, "pfn {}: the reverse map finds {} of {} entries", number, reached, r.mappings);
+    if (f.state == FrameState::Anonymous) ++anonymous, anon_mapped += r.mappings > 0;
+    else file_mapped += r.mappings > 0;
+  }
+  VmStat& stat = physical_.stat();
+  CHECK(anon_mapped == stat.get(VmItem::nr_anon_pages), "nr_anon_pages {}, counted {}", stat.get(VmItem::nr_anon_pages), anon_mapped);
+  CHECK(file_mapped == stat.get(VmItem::nr_mapped), "nr_mapped {}, counted {}", stat.get(VmItem::nr_mapped), file_mapped);
+  CHECK(mlocked == stat.get(VmItem::nr_mlock), "nr_mlock {}, counted {}", stat.get(VmItem::nr_mlock), mlocked);
+  CHECK(dirty == stat.get(VmItem::nr_dirty), "nr_dirty {}, counted {}", stat.get(VmItem::nr_dirty), dirty);
+  CHECK(writeback == stat.get(VmItem::nr_writeback), "nr_writeback {}, counted {}", stat.get(VmItem::nr_writeback), writeback);
+  const auto of = [&](FrameState st) { return cached[static_cast<size_t>(st)]; };
+  const uint64_t shmem = of(FrameState::Shmem), files = of(FrameState::FileCache) + of(FrameState::BlockCache) + shmem;
+  CHECK(static_cast<int64_t>(files) == stat.get(VmItem::nr_file_pages), "nr_file_pages {}, counted {}", stat.get(VmItem::nr_file_pages), files);
+  CHECK(static_cast<int64_t>(shmem) == stat.get(VmItem::nr_shmem), "nr_shmem {}, counted {}", stat.get(VmItem::nr_shmem), shmem);
+  CHECK(of(FrameState::BlockCache) == state.block_pages, "{} frames of block devices, counted {}", state.block_pages, of(FrameState::BlockCache));
+  // A pin on a frame that nobody owns any more is not seen here, hence not equal.
+  CHECK(pins <= static_cast<int64_t>(state.pins), "{} references too many, {} are pins", pins, state.pins);
+
+  const auto by_state = physical_.frames_by_state();
+  const auto in = [&](FrameState st) { return by_state[static_cast<size_t>(st)]; };
+  CHECK(in(FrameState::PageTable) == table_frames, "{} frames in page tables, counted {}", in(FrameState::PageTable), table_frames);
+  CHECK(in(FrameState::Anonymous) == anonymous, "{} anonymous frames, counted {}", in(FrameState::Anonymous), anonymous);
+  for (const FrameState st : {FrameState::FileCache, FrameState::Shmem, FrameState::BlockCache})
+    CHECK(in(st) >= of(st), "{} frames in state {}, counted {}", in(st), frame_state_name(st), of(st));
+  CHECK(committed <= committed_.value(), "{} pages committed, areas need {}", committed_.value(), committed);
+}
+
+}  // namespace vitro::mm

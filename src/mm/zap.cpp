@@ -1,0 +1,44 @@
+// Unmapping pages (mm/memory.c: zap_pte_range).
+#include "mm/address_space_state.h"
+#include "mm/virtual_memory_state.h"
+#include "vitro/base/check.h"
+
+namespace vitro::mm {
+
+uint64_t& AddressSpace::State::rss_of(const Frame& f) {
+  if (f.state == FrameState::Anonymous) return usage.rss_anon;
+  return f.state == FrameState::Shmem ? usage.rss_shmem : usage.rss_file;
+}
+
+void AddressSpace::State::note_hiwater() {
+  const uint64_t rss = usage.rss_anon + usage.rss_file + usage.rss_shmem;
+  usage.hiwater_rss = std::max(usage.hiwater_rss, rss);
+}
+
+void AddressSpace::State::drop_page(Vma& v, Pte pte) {
+  const Pfn pfn = pte.pfn();
+  if (pfn == vm.physical().zero_frame()) return;
+  Frame& f = frames()[pfn];
+  if (f.state != FrameState::Anonymous) {
+    // What the hardware noted in the entry goes to the page before the entry is forgotten.
+    if (f.page_cache) {
+      if (pte.dirty()) f.page_cache->internals().mark_dirty(PageIndex{f.index}, pfn);
+      if (pte.accessed() && !has(v.flags, VmFlag::SeqRead)) vm.lru().mark_accessed(pfn);
+    }
+  }
+  --rss_of(f);
+  Rmap::remove(vm, pfn, v);
+  drop_reference(vm, pfn);
+}
+
+void AddressSpace::State::zap(Vma& v, VirtAddr start, VirtAddr end, TlbGather& gather, bool file_only) {
+  note_hiwater();
+  tables.for_each(std::max(start, v.start), std::min(end, v.end), [&](VirtAddr a, PhysAddr entry, Pte pte) {
+    CHECK(holds_frame(pte), "entry of {:#x}: {:#x}", a.value(), pte.raw);
+    if (file_only && (pte.pfn() == vm.physical().zero_frame() || frames()[pte.pfn()].state == FrameState::Anonymous)) return;
+    tables.change(a, entry, Pte{}, gather);
+    drop_page(v, pte);
+  });
+}
+
+}  // namespace vitro::mm

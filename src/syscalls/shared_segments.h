@@ -1,0 +1,47 @@
+// System V shared memory (ipc/shm.c): segments with keys, which live until they are removed and nobody has them attached.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "vitro/fs/types.h"
+#include "vitro/mm/ports.h"
+#include "vitro/syscalls/table.h"
+
+namespace vitro::syscalls {
+
+class SharedSegments {
+ public:
+  static constexpr uint64_t kMostSegments = 4096;  // SHMMNI
+
+  struct Segment {
+    int id = 0;
+    int32_t key = 0;
+    uint64_t size = 0;
+    uint32_t mode = 0;                      // rights and SHM_DEST (01000)
+    uint32_t uid = 0, gid = 0, creator_uid = 0, creator_gid = 0;
+    Pid creator{0}, last{0};
+    int64_t attached_time = 0, detached_time = 0, changed_time = 0;
+    // What attachments map. Each of their VMAs holds one reference, forked ones included. A removed segment keeps none of its own, so that the last
+    // detach frees the memory.
+    std::shared_ptr<mm::MappedFile> kept;
+    std::weak_ptr<mm::MappedFile> mapped;
+    uint64_t attachments() const { return static_cast<uint64_t>(mapped.use_count()) - (kept ? 1 : 0); }
+    bool doomed() const { return mode & 01000; }
+  };
+
+  Segment* find(int id);
+  Segment* find_key(int32_t key);
+  Segment& add(Segment segment);
+  void remove(int id) { segments_.erase(id); }
+  // Forgets what was removed by its owner and is no longer attached.
+  void sweep();
+  const std::map<int, Segment>& all() const { return segments_; }
+
+ private:
+  std::map<int, Segment> segments_;
+  int next_id_ = 0;
+};
+
+}  // namespace vitro::syscalls

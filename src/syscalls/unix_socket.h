@@ -1,0 +1,90 @@
+// AF_UNIX sockets (net/unix/af_unix.c): streams, datagrams, sequenced packets, connected pairs and listeners.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "syscalls/anonymous_file.h"
+#include "vitro/fs/types.h"
+#include "vitro/mm/kernel_object.h"
+
+namespace vitro::syscalls {
+
+enum class SocketType : int { Stream = 1, Datagram = 2, SequencedPacket = 5 };
+
+struct PeerCredentials {
+  int32_t pid = 0;
+  uint32_t uid = ~0u, gid = ~0u;
+};
+
+class UnixSocket final : public AnonymousFile {
+ public:
+  static constexpr size_t kBuffer = 212992;  // net.core.wmem_default: what may wait to be read
+
+  UnixSocket(std::shared_ptr<fs::Inode> inode, unsigned flags, SocketType type, mm::KernelCaches& caches);
+  ~UnixSocket() override;
+
+  SocketType type() const { return type_; }
+  bool listening() const { return backlog_ != 0; }
+  bool connected() const { return connected_; }
+  std::shared_ptr<UnixSocket> peer() const { return peer_.lock(); }
+
+  static void connect_pair(const std::shared_ptr<UnixSocket>& a, const std::shared_ptr<UnixSocket>& b);
+  void set_default_peer(const std::shared_ptr<UnixSocket>& to);  // datagrams
+  void listen(unsigned backlog);
+  // The connection that `server` stands for waits to be accepted. Again where the backlog is full.
+  Status offer(std::shared_ptr<UnixSocket> server);
+  // Again where nobody waits to be accepted.
+  Result<std::shared_ptr<UnixSocket>> accept();
+  Status shut_down(bool reading, bool writing);
+
+  struct Received {
+    size_t count = 0;
+    bool cut_short = false;  // a message was longer than the buffer
+    size_t full_length = 0;
+    std::string from;        // sender's name
+  };
+  // One message, or a piece of the stream. Again, NotConnected; may wait unless `dont_wait`.
+  Result<Received> receive(size_t count, ByteSink& sink, Blocking& blocking, bool dont_wait, bool peek, bool wait_for_all);
+  // `to`: where a datagram goes, null: the peer. BrokenPipe, NotConnected, MessageSize, ConnectionRefused.
+  Result<size_t> send(size_t count, ByteSource& source, Blocking& blocking, bool dont_wait, const std::shared_ptr<UnixSocket>& to);
+
+  Result<size_t> read(size_t count, ByteSink& sink, Blocking& blocking) override;
+  Result<size_t> write(size_t count, ByteSource& source, Blocking& blocking) override;
+  Result<long> ioctl(unsigned command, uint64_t argument, UserCopy& user) override;
+  unsigned poll(fs::PollTable* table) override;
+  void released() override;
+
+  WaitQueue& changed() { return changed_; }
+
+  std::string name;            // as bound; abstract ones begin with a zero byte
+  PeerCredentials own, other;  // for SO_PEERCRED
+  Errno pending_error{};
+
+ private:
+  struct Message {
+    std::vector<std::byte> data;
+    size_t read = 0;
+    std::string from;
+    std::vector<mm::SlabObject> memory;  // what it costs the guest
+  };
+  Result<Message> make_message(size_t count, ByteSource& source);
+  bool sender_gone() const;  // nothing more can arrive
+  void wake();
+
+  SocketType type_;
+  mm::KernelCaches& caches_;
+  std::weak_ptr<UnixSocket> peer_;
+  bool connected_ = false;
+  bool read_shut_ = false, write_shut_ = false, closed_ = false;
+  unsigned backlog_ = 0;
+  std::deque<std::shared_ptr<UnixSocket>> offered_;
+  std::deque<Message> messages_;
+  size_t queued_ = 0;
+  WaitQueue changed_;
+};
+
+}  // namespace vitro::syscalls
