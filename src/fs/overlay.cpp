@@ -129,7 +129,8 @@ Result<std::shared_ptr<FileSystem>, UserError> make_overlay(Vfs& vfs, const Over
   for (const HostOffer& offer : offers)
     if (auto placed = place(*fs, config, offer); !placed) return fail(placed.error());
   // A directory that cannot be made (the host offers something else by that name) is simply not there.
-  for (const Standard& d : kStandardDirectories) (void)fs->ensure_directory(d.path, d.mode);
+  if (config.standard_directories)
+    for (const Standard& d : kStandardDirectories) (void)fs->ensure_directory(d.path, d.mode);
   return std::shared_ptr<FileSystem>(std::move(fs));
 }
 

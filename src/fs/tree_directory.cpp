@@ -173,7 +173,8 @@ Status TreeInode::list(uint64_t offset, const std::function<bool(const Directory
   std::map<std::string, Item, std::less<>> merged;
   if (node_.lower && node_.links > 0) {
     if (!fs_.lower_allows(node_, kMayRead | kMayExec)) return fail(Errno::Access);
-    for (HostEntry& e : TRY(node_.lower->tree->list(node_.lower->path)))
+    std::vector<HostEntry> below = TRY(node_.lower->tree->list(node_.lower->path));
+    for (HostEntry& e : below)
       merged.emplace(std::move(e.name), Item{fs_.guest_number(node_.lower->host.device, e.inode), e.type});
   }
   for (const auto& [name, number] : node_.entries) {

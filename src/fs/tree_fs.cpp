@@ -131,7 +131,9 @@ Result<TreeNode*> TreeFileSystem::lower_node(const HostTree& tree, const std::st
 }
 
 bool TreeFileSystem::lower_allows(const TreeNode& node, unsigned rights) const {
-  return !node.lower || !config_.only_world_readable || (node.lower->host.mode & rights) == rights;
+  if (!node.lower || !config_.only_world_readable) return true;
+  // What the user offered by name is exempt; what lies in it is not.
+  return node.lower->path.empty() || (node.lower->host.mode & rights) == rights;
 }
 
 Result<TreeNode*> TreeFileSystem::find_child(TreeNode& directory, std::string_view name) {

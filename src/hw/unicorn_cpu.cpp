@@ -27,6 +27,27 @@
 #include "vitro/hw/cpu.h"
 #include "vitro/hw/disassembler.h"
 
+// Unicorn leaks up to two of its 512 temporaries with each x87 (and some other) instruction that it translates, and writes beyond their
+// table when a block has too many: a guest could bring the host down with 233 FXCHs in a row. So blocks are kept short where the linker
+// lets us step in between (ld --wrap=gen_intermediate_code_x86_64; possible with a static libunicorn). How blocks are cut makes no other
+// difference.
+struct CPUState;
+struct TranslationBlock;
+extern "C" {
+[[gnu::weak]] void __real_gen_intermediate_code_x86_64(CPUState* cpu, TranslationBlock* block, int maximum_instructions);
+void __wrap_gen_intermediate_code_x86_64(CPUState* cpu, TranslationBlock* block, int maximum_instructions);
+}
+
+namespace {
+bool blocks_are_bounded = false;
+}
+
+void __wrap_gen_intermediate_code_x86_64(CPUState* cpu, TranslationBlock* block, int maximum_instructions) {
+  constexpr int kMaximumInstructions = 64;
+  blocks_are_bounded = true;
+  __real_gen_intermediate_code_x86_64(cpu, block, std::min(maximum_instructions, kMaximumInstructions));
+}
+
 namespace vitro::hw {
 namespace {
 
@@ -67,7 +88,7 @@ enum class Ending : uint8_t {
   Rewritten,    // before a block: the block before may have changed code
   UnknownPage,  // before a block: from a page that no fetch fill has vouched for in this epoch
   Care,         // before a block that holds port I/O
-  PortIo,        // in a block where none was seen
+  PortIo,       // in a block where none was seen
   Syscall,
   Sysenter,
   Refused,  // a fill was refused; or, for EarlyFetch, a block's second page was asked for before its first instructions have run
@@ -217,7 +238,7 @@ class UnicornCpu final : public Cpu {
   Fault fault_;
   Access refused_access_ = Access::Read;
   std::optional<uint64_t> block_stop_;
-  std::optional<uint64_t> careless_at_;  // the block here was cut before its port I/O already
+  std::optional<uint64_t> cut_at_;  // the block here was to be cut short; its hook has not been called since
   AccessRecorder recorder_;
   Position& position_ = recorder_.position();
   std::optional<uint64_t> split_;  // the next emulate() ends before this address
@@ -536,6 +557,7 @@ std::optional<Pfn> UnicornCpu::code_frame(uint64_t vpn) {
 }
 
 void UnicornCpu::on_block(uint64_t address, uint32_t size) {
+  const bool was_cut = cut_at_ && std::exchange(cut_at_, std::nullopt) == address;
   if (stepping_) [[unlikely]] {
     // The instruction is over, unless it wrote to its own bytes: then Unicorn starts it again, once.
     if (std::exchange(stepped_, true)) {
@@ -568,12 +590,11 @@ void UnicornCpu::on_block(uint64_t address, uint32_t size) {
 
   block_address_ = address;
   block_ = place;
-  if (facts.needs_care && careless_at_ != address) [[unlikely]] {
+  if (facts.needs_care && !was_cut) [[unlikely]] {
     return stop_before_block(Ending::Care, address);
   }
   clock_.count_instructions(facts.instructions);
   recorder_.block(address, size);
-  careless_at_.reset();
   position_.behind_branch = position_.limit_unchecked = facts.ends_in_branch;
 }
 
@@ -639,7 +660,7 @@ CpuStop UnicornCpu::run() {
         if (block_.second_frame != Pfn{0}) drop_translations(block_.second_frame.address(), kPageSize);
         // Once. Where the emulator sees other instructions in these bytes than we do, it does not end there; what we took for port I/O is
         // perhaps none, and if there is any, it is noticed when it has run, without effect (Ending::PortIo).
-        careless_at_ = block_address_;
+        cut_at_ = block_address_;
         split_before(block_address_ + offset);
         continue;
       }
@@ -710,7 +731,9 @@ std::optional<CpuStop> UnicornCpu::after_refusal(Access access) {
   if (w.ok) {
     const BlockPlace first{w.address, static_cast<uint32_t>(page - rip), Pfn{0}};
     const uint32_t offset = page - rip < kPageSize ? blocks_.first_careful_offset(first) : 0;
-    if (offset != 0) {
+    // Once: where the emulator sees other instructions in these bytes than we do, it does not end there.
+    if (offset != 0 && cut_at_ != rip) {
+      cut_at_ = rip;
       drop_translations(w.address.page_floor(), kPageSize);
       split_before(rip + offset);
       return std::nullopt;
@@ -943,6 +966,8 @@ FpuState initial_fpu_state() {
   std::memcpy(s.fxsave.data() + kMxcsrMask, &kMxcsrValid, 4);
   return s;
 }
+
+bool translated_blocks_are_bounded() { return blocks_are_bounded; }
 
 Result<std::unique_ptr<Cpu>, UserError> make_unicorn_cpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode) {
   auto cpu = std::make_unique<UnicornCpu>(ram, mmu, clock, mode);

@@ -111,8 +111,8 @@ Result<uint64_t> map_image(Task& t, const OpenImage& image, uint64_t bias, bool 
       r.file = image.mapped;
       r.offset = Bytes{page_floor(s.offset)};
       TRY(space.mmap(r));
-      // padzero: the tail of the last file page belongs to the bss. A segment that cannot be written keeps the file's bytes, as in Linux.
-      if (end > file_end && s.write && file_end != mapped_end) TRY(user.clear(VirtAddr{file_end}, std::min(mapped_end, end) - file_end));
+      // padzero: clears to the end of the page, beyond the bss: ld.so allocates its first memory there and relies on zeros. A segment that cannot be written keeps the file's bytes, as in Linux.
+      if (end > file_end && s.write && file_end != mapped_end) TRY(user.clear(VirtAddr{file_end}, mapped_end - file_end));
     }
     if (page_ceil(end) > mapped_end) {
       r.hint = VirtAddr{mapped_end};

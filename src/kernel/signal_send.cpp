@@ -61,7 +61,7 @@ bool Kernel::State::wants_signal(const Task& t, int signal) const {
   if (in(t.blocked, signal) || t.zombie() || t.exiting || !t.fibre) return false;
   if (signal == kSigKill) return true;
   if (t.state == TaskState::Stopped) return false;
-  return &t == scheduler.current() || pending(t) == 0;
+  return &t == scheduler.current() || (pending(t) & ~signal_bit(signal)) == 0;  // one with another signal is awake already
 }
 
 // complete_signal: finds a thread to take it, and starts the end of the process at once where the signal is deadly.

@@ -4,8 +4,10 @@
 #include <limits.h>
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cstring>
 
 #include "host_console.h"
@@ -22,6 +24,9 @@ constexpr const char* kSearchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/u
 
 // What the guest sees of the host when no --root is given.
 constexpr const char* kDefaultOffers[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/etc"};
+
+// Where other file systems than the root are mounted.
+constexpr const char* kOtherMounts[] = {"/tmp", "/dev", "/run", "/proc", "/sys"};
 
 std::string working_directory() {
   char buffer[PATH_MAX];
@@ -80,6 +85,8 @@ Result<void, UserError> Machine::build() {
   kernel_ = std::make_unique<kernel::Kernel>(config, *cpu_, *clock_, options_.timing, *vm_, *vfs_, tracer_);
   vm_->set_blocking(kernel_.get());
   block_store_ = fs::make_block_store(*disk_, *kernel_);
+  for (int fd = 0; fd < 3 && !console_file_; ++fd)
+    if (::isatty(fd)) console_file_ = fs::make_host_stream(*vfs_, fd, fs::kOpenReadWrite, *console_);
   TRY(mount_file_systems());
   syscalls_ = syscalls::make_table({.strace = options_.strace});
   kernel_->set_syscall_table(syscalls_.get());
@@ -90,21 +97,91 @@ Result<void, UserError> Machine::build() {
 
 Result<void, UserError> Machine::mount_file_systems() {
   fs::OverlayConfig overlay;
+  std::vector<Bind> later;  // what lies where another file system is mounted
+  const auto add = [&](const std::string& host, const std::string& guest) {
+    for (const char* mount : kOtherMounts)
+      if (guest == mount || guest.starts_with(std::string(mount) + "/")) {
+        later.push_back({host, guest});
+        return;
+      }
+    overlay.offers.push_back({host, guest});
+  };
   if (options_.root) {
-    overlay.offers.push_back({*options_.root, "/"});
+    add(*options_.root, "/");
   } else {
     for (const char* path : kDefaultOffers)
-      if (::access(path, F_OK) == 0) overlay.offers.push_back({path, path});
+      if (::access(path, F_OK) == 0) add(path, path);
     const std::string here = working_directory();
-    if (here != "/") overlay.offers.push_back({here, here});
+    if (here != "/") add(here, here);
   }
-  for (const Bind& bind : options_.binds) overlay.offers.push_back({bind.host, bind.guest});
+  for (const Bind& bind : options_.binds) add(bind.host, bind.guest);
 
   std::shared_ptr<fs::FileSystem> root = TRY(fs::make_overlay(*vfs_, overlay, *block_store_));
-  auto must = [](Status status, const char* what) { CHECK(status, "mounting {}: {}", what, status ? "" : errno_name(status.error())); };
+  const auto must = [](Status status, const char* what) { CHECK(status, "mounting {}: {}", what, status ? "" : errno_name(status.error())); };
   must(vfs_->mount("/", root, "/dev/vda", "rw,relatime"), "/");
   must(vfs_->mount("/proc", fs::make_procfs(*vfs_, *vm_, *kernel_), "proc", "rw,nosuid,nodev,noexec,relatime"), "/proc");
   must(vfs_->mount("/sys", fs::make_sysfs(*vfs_, *vm_, *kernel_), "sysfs", "rw,nosuid,nodev,noexec,relatime"), "/sys");
+  // tmpfs takes half of RAM at most, as Linux's does by default.
+  const Bytes half{options_.ram.value() / 2};
+  must(vfs_->mount("/dev", fs::make_devfs(*vfs_, options_.seed, console_file_), "udev", "rw,nosuid,relatime,mode=755"), "/dev");
+  must(vfs_->mount("/dev/shm", fs::make_tmpfs(*vfs_, half), "tmpfs", "rw,nosuid,nodev"), "/dev/shm");
+  must(vfs_->mount("/tmp", fs::make_tmpfs(*vfs_, half), "tmpfs", "rw,nosuid,nodev,relatime"), "/tmp");
+  must(vfs_->mount("/run", fs::make_tmpfs(*vfs_, half, 0755), "tmpfs", "rw,nosuid,nodev,noexec,relatime,mode=755"), "/run");
+  fs::set_kernel_log(*vfs_, {[this] { return kernel_->kernel_log(); }, [this](std::string_view line) { kernel_->log(std::string(line)); }});
+  for (const Bind& bind : later) TRY(offer(bind.host, bind.guest));
+  return {};
+}
+
+Result<void, UserError> Machine::offer(const std::string& host, const std::string& guest) {
+  struct ::stat about {};
+  if (::stat(host.c_str(), &about) != 0) return fail(UserError{fmt::format("cannot offer {}: {}", host, std::strerror(errno)), "name something that exists"});
+  const bool directory = S_ISDIR(about.st_mode);
+  const std::string point = directory ? guest : guest.substr(0, std::max<size_t>(guest.rfind('/'), 1));
+  fs::OverlayConfig config;
+  config.standard_directories = false;
+  // A file joins the others that were offered in its directory before.
+  std::vector<fs::HostOffer>& here = offered_[point];
+  here.push_back({host, directory ? "/" : guest.substr(guest.rfind('/'))});
+  config.offers = here;
+  const std::shared_ptr<fs::FileSystem> fs = TRY(fs::make_overlay(*vfs_, config, *block_store_));
+
+  const fs::Credentials root{};
+  fs::PathContext context{.root = vfs_->root(), .cwd = vfs_->root()};
+  context.credentials = &root;
+  for (size_t slash = point.find('/', 1);; slash = point.find('/', slash + 1)) {
+    (void)vfs_->make_directory(context, nullptr, point.substr(0, slash), 0755);
+    if (slash == std::string::npos) break;
+  }
+  if (Status mounted = vfs_->mount(point, fs, host, "rw,relatime"); !mounted)
+    return fail(UserError{fmt::format("cannot offer {} as {}: {}", host, guest, errno_name(mounted.error())), "choose another guest path"});
+  return {};
+}
+
+Result<void, UserError> Machine::offer_named_programs(const Program& program) {
+  if (options_.root) return {};
+  const fs::Credentials root{};
+  fs::PathContext context{.root = vfs_->root(), .cwd = vfs_->root()};
+  context.credentials = &root;
+  const auto consider = [&](const std::string& word) -> Result<void, UserError> {
+    if (word.size() < 2 || word[0] != '/' || word.find("/..") != std::string::npos) return {};
+    struct ::stat about {};
+    constexpr mode_t kForAll = S_IROTH | S_IXOTH;
+    if (::stat(word.c_str(), &about) != 0 || !S_ISREG(about.st_mode) || (about.st_mode & kForAll) != kForAll) return {};
+    if (vfs_->stat(context, nullptr, word, fs::Follow::Yes)) return {};
+    return offer(word, word);
+  };
+  TRY(consider(program.path));
+  for (const std::string& argument : program.arguments) {
+    std::string word;
+    for (const char c : argument + ' ') {
+      if (std::isspace(static_cast<unsigned char>(c)) || std::strchr("'\"`;|&()<>", c)) {
+        TRY(consider(word));
+        word.clear();
+      } else {
+        word += c;
+      }
+    }
+  }
   return {};
 }
 
@@ -122,7 +199,7 @@ std::vector<std::string> Machine::environment() const {
 
 std::string Machine::find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
-  fs::PathContext context{vfs_->root(), vfs_->root()};
+  fs::PathContext context{.root = vfs_->root(), .cwd = vfs_->root()};
   const fs::Credentials root{};
   context.credentials = &root;
   std::string_view path = kSearchPath;
@@ -137,6 +214,7 @@ std::string Machine::find_program(const std::string& name) {
 }
 
 Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::function<void()>& at_first_exit) {
+  TRY(offer_named_programs(program));
   kernel::Kernel::FirstProcess first;
   first.program = find_program(program.path);
   first.arguments.push_back(program.path);

@@ -23,7 +23,7 @@ Result<long> duplicate_to(Context& c, int to, unsigned flags) {
 Result<long> make_pipe(Context& c, unsigned flags) {
   constexpr unsigned kNotification = 0200;  // O_EXCL
   if (flags & ~(fs::kOpenCloseOnExec | fs::kOpenNonBlock | fs::kOpenDirect | kNotification)) return fail(Errno::Invalid);
-  if (flags & (fs::kOpenDirect | kNotification)) return fail(Errno::Invalid);  // packet and watch-queue pipes
+  if (flags & kNotification) return fail(Errno::Invalid);  // a watch queue, as without CONFIG_WATCH_QUEUE
   auto [reader, writer] = TRY(c.kernel.vfs().make_pipe(flags & ~fs::kOpenCloseOnExec));
   const bool close_on_exec = flags & fs::kOpenCloseOnExec;
   std::array<int32_t, 2> fds{};

@@ -35,7 +35,7 @@ class Table final : public kernel::SyscallTable {
     const Entry* entry = find(number);
     const char* name = entry ? entry->name : "unknown";
     TRACE(kernel.tracer(), Event::SysEnter, number, name, hex_arguments(arguments));
-    std::string line;
+    StraceLine line;
     if (options_.strace) [[unlikely]] line = strace_enter(task, entry, number, arguments);
 
     Result<long> result = fail(Errno::NoSyscall);
@@ -47,9 +47,9 @@ class Table final : public kernel::SyscallTable {
     }
 
     if (options_.strace) [[unlikely]] {
-      line += strace_exit(task, entry, arguments, result);
+      strace_exit(line, task, entry, arguments, result);
       // One write a line, so that lines of the host program's own never fall into it.
-      std::fwrite(line.data(), 1, line.size(), stderr);
+      std::fwrite(line.text.data(), 1, line.text.size(), stderr);
     }
     TRACE(kernel.tracer(), Event::SysExit, number, name, result ? *result : -static_cast<long>(result.error()));
     return result;

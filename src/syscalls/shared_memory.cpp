@@ -278,7 +278,7 @@ Result<long> sys_memfd_create(Context& c) {
   if (flags & ~(kCloseOnExec | kAllowSealing)) return fail(Errno::Invalid);
   auto name = c.user.string_in(address_argument(c, 0), kMostName);
   if (!name) return fail(name.error() == Errno::NameTooLong ? Errno::Invalid : name.error());
-  auto file = TRY(c.kernel.vfs().make_memfd(std::move(*name), fs::kOpenReadWrite | fs::kOpenLargeFile));
+  auto file = TRY(c.kernel.vfs().make_memfd(std::move(*name), flags));
   return install(c, std::move(file), flags & kCloseOnExec);
 }
 

@@ -138,8 +138,14 @@ std::string argument(kernel::Task& task, char letter, const std::array<uint64_t,
   }
 }
 
-// How many arguments can be printed before the call.
-size_t known_before(std::string_view signature) { return static_cast<size_t>(std::find_if(signature.begin(), signature.end(), filled_in) - signature.begin()); }
+// Whether an argument can be printed before the call. What execve is given must be: afterwards its memory is gone.
+bool known_before(kernel::Task& task, const Entry& entry, char letter, uint64_t value) {
+  constexpr uint16_t kExecve = 59, kExecveat = 322;
+  if (filled_in(letter)) return false;
+  if ((letter != 's' && letter != 'b' && letter != 't') || value == 0 || entry.number == kExecve || entry.number == kExecveat) return true;
+  std::byte first{};
+  return peek(task, VirtAddr{value}, {&first, 1}) == 1;
+}
 
 // open's mode is only there where a file may be created.
 std::string_view signature_of(const Entry& e, const std::array<uint64_t, 6>& a) {
@@ -192,33 +198,33 @@ std::string result_text(std::string_view name, const Result<long>& result) {
   return fmt::format("{}", *result);
 }
 
-std::string strace_enter(kernel::Task& task, const Entry* entry, uint64_t number, const std::array<uint64_t, 6>& a) {
-  std::string out = fmt::format("[pid {:>5}] ", task.tid.value());
-  if (!entry) return out + fmt::format("syscall_{:#x}({:#x}, {:#x}, {:#x}, {:#x}, {:#x}, {:#x}", number, a[0], a[1], a[2], a[3], a[4], a[5]);
-  out += entry->name;
-  out += '(';
-  const std::string_view signature = signature_of(*entry, a);
-  const size_t n = known_before(signature);
-  for (size_t i = 0; i < n; ++i) {
-    if (i != 0) out += ", ";
-    out += argument(task, signature[i], a, i, nullptr);
+StraceLine strace_enter(kernel::Task& task, const Entry* entry, uint64_t number, const std::array<uint64_t, 6>& a) {
+  StraceLine line{fmt::format("[pid {:>5}] ", task.tid.value())};
+  if (!entry) {
+    line.text += fmt::format("syscall_{:#x}({:#x}, {:#x}, {:#x}, {:#x}, {:#x}, {:#x}", number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return line;
   }
-  return out;
+  line.text += entry->name;
+  line.text += '(';
+  const std::string_view signature = signature_of(*entry, a);
+  for (size_t& i = line.printed; i < signature.size() && known_before(task, *entry, signature[i], a[i]); ++i) {
+    if (i != 0) line.text += ", ";
+    line.text += argument(task, signature[i], a, i, nullptr);
+  }
+  return line;
 }
 
-std::string strace_exit(kernel::Task& task, const Entry* entry, const std::array<uint64_t, 6>& a, const Result<long>& result) {
-  std::string out;
+void strace_exit(StraceLine& line, kernel::Task& task, const Entry* entry, const std::array<uint64_t, 6>& a, const Result<long>& result) {
   if (entry) {
     const std::string_view signature = signature_of(*entry, a);
-    for (size_t i = known_before(signature); i < signature.size(); ++i) {
-      if (i != 0) out += ", ";
-      out += argument(task, signature[i], a, i, &result);
+    for (size_t& i = line.printed; i < signature.size(); ++i) {
+      if (i != 0) line.text += ", ";
+      line.text += argument(task, signature[i], a, i, &result);
     }
   }
-  out += ") = ";
-  out += result_text(entry ? entry->name : "", result);
-  out += '\n';
-  return out;
+  line.text += ") = ";
+  line.text += result_text(entry ? entry->name : "", result);
+  line.text += '\n';
 }
 
 }  // namespace vitro::syscalls

@@ -12,9 +12,14 @@
 
 namespace vitro::syscalls {
 
-// Up to the arguments that the call fills in; those come with strace_exit, which also ends the line.
-std::string strace_enter(kernel::Task& task, const Entry* entry, uint64_t number, const std::array<uint64_t, 6>& arguments);
-std::string strace_exit(kernel::Task& task, const Entry* entry, const std::array<uint64_t, 6>& arguments, const Result<long>& result);
+// A line begins with what can be printed before the call: up to the first argument that the call fills in, or that lies in memory which is not there yet
+// (the call itself will bring it in). strace_exit adds the rest and ends the line.
+struct StraceLine {
+  std::string text;
+  size_t printed = 0;  // arguments
+};
+StraceLine strace_enter(kernel::Task& task, const Entry* entry, uint64_t number, const std::array<uint64_t, 6>& arguments);
+void strace_exit(StraceLine& line, kernel::Task& task, const Entry* entry, const std::array<uint64_t, 6>& arguments, const Result<long>& result);
 
 // Pieces, for tests.
 std::string quoted(std::string_view bytes, bool cut_short);  // "text\n"...

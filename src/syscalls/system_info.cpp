@@ -11,11 +11,11 @@ namespace vitro::syscalls {
 Result<long> sys_uname(Context& c) {
   UserUtsname u{};
   const auto set = [](std::array<char, 65>& field, std::string_view text) { text.copy(field.data(), 64); };
-  set(u.system, "Linux");
+  set(u.system, fs::kKernelType);
   set(u.node, c.kernel.hostname());
-  set(u.release, "6.1.0-56-amd64");
-  set(u.version, "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)");
-  set(u.machine, "x86_64");
+  set(u.release, fs::kKernelRelease);
+  set(u.version, fs::kKernelVersion);
+  set(u.machine, fs::kKernelMachine);
   set(u.domain, "(none)");
   return done(c.user.put(address_argument(c, 0), u));
 }

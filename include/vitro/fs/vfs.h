@@ -128,7 +128,8 @@ struct HostOffer {
 };
 struct OverlayConfig {
   std::vector<HostOffer> offers;
-  bool only_world_readable = true;   // host files that "others" may not read look as if access were denied
+  bool only_world_readable = true;   // host files that "others" may not read look as if access were denied; what was offered itself is exempt
+  bool standard_directories = true;  // make /dev, /home, /tmp, ... where the host does not offer them
 };
 // Errors: an offer that does not exist or cannot be opened.
 Result<std::shared_ptr<FileSystem>, UserError> make_overlay(Vfs& vfs, const OverlayConfig& config, class BlockStore& upper);

@@ -101,6 +101,9 @@ class Cpu : public SoftTlb, public CodeInvalidator {
   static constexpr uint64_t kTscKhz = 2'500'000;
 };
 
+// Whether long straight code is kept from overrunning Unicorn's tables: known once a CPU was made. False with a shared libunicorn.
+bool translated_blocks_are_bounded();
+
 Result<std::unique_ptr<Cpu>, UserError> make_unicorn_cpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode);
 
 }  // namespace vitro::hw

@@ -7,7 +7,7 @@ namespace vitro::hw {
 
 struct TimingModel {
   // Virtual time.
-  uint64_t instruction_ps = 400;  // 2.5 instructions a nanosecond: about 1 IPC at 2.5 GHz
+  uint64_t instruction_ps = 1000;  // one instruction a nanosecond
   Nanoseconds syscall{120};
   Nanoseconds context_switch{1200};
   Nanoseconds fault_entry{400};         // exception, entry, vma lookup, return

@@ -5,7 +5,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "vitro/base/result.h"
 #include "vitro/base/trace.h"
@@ -50,6 +53,10 @@ class Machine {
   explicit Machine(const MachineOptions& options);
   Result<void, UserError> build();
   Result<void, UserError> mount_file_systems();
+  // Shows `host` as `guest`, over what is mounted already. For directories and single files.
+  Result<void, UserError> offer(const std::string& host, const std::string& guest);
+  // Programs that the command line names by absolute path are offered, file by file, where nothing else shows them.
+  Result<void, UserError> offer_named_programs(const Program& program);
   std::string find_program(const std::string& name);
   std::vector<std::string> environment() const;
 
@@ -66,6 +73,8 @@ class Machine {
   std::unique_ptr<HostConsole> console_;
   std::unique_ptr<fs::BlockStore> block_store_;
   std::unique_ptr<fs::Vfs> vfs_;
+  std::map<std::string, std::vector<fs::HostOffer>> offered_;   // by mount point, beyond the root's own
+  std::shared_ptr<fs::File> console_file_;                      // behind /dev/tty; null where no standard stream is a terminal
   std::unique_ptr<kernel::SyscallTable> syscalls_;
   std::unique_ptr<kernel::Kernel> kernel_;
 };

@@ -509,6 +509,16 @@ TEST_P(UnicornCpu, AnInstructionThatCrossesIntoAnUnmappedPageFaultsThere) {
   EXPECT_EQ(g.clock.instructions(), 3u);
 }
 
+TEST_P(UnicornCpu, HundredsOfX87InstructionsInARowDoNotHurtTheHost) {
+  if (!translated_blocks_are_bounded()) GTEST_SKIP() << "this Unicorn cannot be kept from making long blocks";
+  std::vector<int> bytes;
+  for (int i = 0; i < 1500; ++i) bytes.insert(bytes.end(), {0xd9, 0xc9});  // fxch
+  bytes.insert(bytes.end(), {0x0f, 0x05});
+  g.code(bytes);
+  EXPECT_STOP(g.cpu->run(), StopKind::Syscall);
+  EXPECT_EQ(g.clock.instructions(), 1501u);
+}
+
 TEST_P(UnicornCpu, SingleSteppingTrapsBehindEachInstruction) {
   g.code({0x90, 0x90, 0x0f, 0x05});
   g.set(&R::rflags, 0x302);
