@@ -34,7 +34,9 @@ Result<Elf64_Ehdr, ElfProblem> read_header(std::span<const std::byte> bytes) {
   if (h.e_ident[EI_DATA] != ELFDATA2LSB) return bad("it is a big-endian ELF program");
   if (h.e_machine != EM_X86_64) return bad(fmt::format("it is an ELF program for another processor (e_machine {})", h.e_machine));
   if (h.e_type != ET_EXEC && h.e_type != ET_DYN)
-    return bad(fmt::format("it is an ELF {} file, not a program", h.e_type == ET_REL ? "object" : h.e_type == ET_CORE ? "core" : "unknown"));
+    return bad(fmt::format("it is an ELF {} file, not a program", h.e_type == ET_REL    ? "object"
+                                                                  : h.e_type == ET_CORE ? "core"
+                                                                                        : "unknown"));
   return h;
 }
 
@@ -43,9 +45,12 @@ Result<ElfSegment, ElfProblem> check_segment(const Elf64_Phdr& p, unsigned index
   if (!within(p.p_offset, p.p_filesz, file_size)) return bad(fmt::format("it is truncated: segment {} ends beyond the file", index));
   if (p.p_memsz > kTaskSize || p.p_vaddr > kTaskSize - p.p_memsz)
     return bad(fmt::format("segment {} reaches beyond the user address space", index), Errno::Invalid);
-  if ((p.p_vaddr - p.p_offset) % kPageSize != 0) return bad(fmt::format("segment {}: address and file offset differ within a page", index), Errno::Invalid);
-  if (fixed && p.p_vaddr < kLowestAddress) return bad(fmt::format("segment {} lies below the lowest mappable address", index), Errno::NotPermitted);
-  return ElfSegment{p.p_offset, p.p_filesz, p.p_vaddr, p.p_memsz, (p.p_flags & PF_R) != 0, (p.p_flags & PF_W) != 0, (p.p_flags & PF_X) != 0};
+  if ((p.p_vaddr - p.p_offset) % kPageSize != 0)
+    return bad(fmt::format("segment {}: address and file offset differ within a page", index), Errno::Invalid);
+  if (fixed && p.p_vaddr < kLowestAddress)
+    return bad(fmt::format("segment {} lies below the lowest mappable address", index), Errno::NotPermitted);
+  return ElfSegment{
+      p.p_offset, p.p_filesz, p.p_vaddr, p.p_memsz, (p.p_flags & PF_R) != 0, (p.p_flags & PF_W) != 0, (p.p_flags & PF_X) != 0};
 }
 
 }  // namespace
@@ -61,9 +66,11 @@ uint64_t ElfImage::table_address() const {
 
 Result<ElfTable, ElfProblem> elf_table(std::span<const std::byte> header, uint64_t file_size) {
   const Elf64_Ehdr h = TRY(read_header(header));
-  if (h.e_phentsize != sizeof(Elf64_Phdr)) return bad(fmt::format("its program headers have {} bytes each instead of {}", h.e_phentsize, sizeof(Elf64_Phdr)));
+  if (h.e_phentsize != sizeof(Elf64_Phdr))
+    return bad(fmt::format("its program headers have {} bytes each instead of {}", h.e_phentsize, sizeof(Elf64_Phdr)));
   if (h.e_phnum == 0) return bad("it has no program headers");
-  if (h.e_phnum > kElfMaxProgramHeaders) return bad(fmt::format("it has {} program headers, more than {}", h.e_phnum, kElfMaxProgramHeaders));
+  if (h.e_phnum > kElfMaxProgramHeaders)
+    return bad(fmt::format("it has {} program headers, more than {}", h.e_phnum, kElfMaxProgramHeaders));
   const uint64_t size = uint64_t{h.e_phnum} * sizeof(Elf64_Phdr);
   if (!within(h.e_phoff, size, file_size)) return bad("it is truncated: its program headers lie beyond the file");
   return ElfTable{h.e_phoff, size};
@@ -90,23 +97,30 @@ Result<ElfImage, ElfProblem> parse_elf(std::span<const std::byte> header, std::s
         image.segments.push_back(s);
         // maximum_alignment: what is no power of two does not count.
         if (std::has_single_bit(p.p_align)) {
-          if (p.p_align > kLargestAlignment) return bad(fmt::format("segment {} asks for an alignment of {:#x}", i, p.p_align), Errno::Invalid);
+          if (p.p_align > kLargestAlignment)
+            return bad(fmt::format("segment {} asks for an alignment of {:#x}", i, p.p_align), Errno::Invalid);
           image.alignment = std::max<uint64_t>(image.alignment, p.p_align);
         }
         break;
       }
       case PT_INTERP:
         if (image.interpreter) break;  // the first counts
-        if (p.p_filesz < 2 || p.p_filesz > kLongestInterpreter) return bad("the path of its interpreter (PT_INTERP) has an impossible length");
-        if (!within(p.p_offset, p.p_filesz, file_size)) return bad("it is truncated: the path of its interpreter lies beyond the file", Errno::IoError);
+        if (p.p_filesz < 2 || p.p_filesz > kLongestInterpreter)
+          return bad("the path of its interpreter (PT_INTERP) has an impossible length");
+        if (!within(p.p_offset, p.p_filesz, file_size))
+          return bad("it is truncated: the path of its interpreter lies beyond the file", Errno::IoError);
         image.interpreter = ElfImage::Range{p.p_offset, p.p_filesz};
         break;
-      case PT_GNU_STACK: image.executable_stack = p.p_flags & PF_X; break;
-      default: break;
+      case PT_GNU_STACK:
+        image.executable_stack = p.p_flags & PF_X;
+        break;
+      default:
+        break;
     }
   }
   if (image.segments.empty()) return bad("it has nothing to load");
-  const bool entry_inside = std::ranges::any_of(image.segments, [&](const ElfSegment& s) { return image.entry >= s.address && image.entry < s.end(); });
+  const bool entry_inside =
+      std::ranges::any_of(image.segments, [&](const ElfSegment& s) { return image.entry >= s.address && image.entry < s.end(); });
   if (!entry_inside) return bad(fmt::format("its entry point {:#x} is in no segment", image.entry), Errno::Invalid);
   return image;
 }

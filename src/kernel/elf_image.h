@@ -1,4 +1,5 @@
-// What execve needs to know of an ELF file, checked field by field: bytes in, a description or a complaint out. No file, no memory, no kernel.
+// What execve needs to know of an ELF file, checked field by field: bytes in, a description or a complaint out. No file, no memory, no
+// kernel.
 //
 //   auto where = elf_table(header_bytes, file_size);            // which bytes hold the program headers
 //   auto image = parse_elf(header_bytes, table_bytes, file_size);
@@ -34,20 +35,20 @@ struct ElfSegment {
 };
 
 struct ElfImage {
-  bool position_independent = false;      // ET_DYN
+  bool position_independent = false;  // ET_DYN
   uint64_t entry = 0;
   uint64_t table_offset = 0;
   unsigned table_count = 0;
-  std::vector<ElfSegment> segments;       // ascending, never overlapping, at least one
+  std::vector<ElfSegment> segments;  // ascending, never overlapping, at least one
   struct Range {
     uint64_t offset, size;
   };
-  std::optional<Range> interpreter;       // PT_INTERP's path, with its zero
+  std::optional<Range> interpreter;  // PT_INTERP's path, with its zero
   bool executable_stack = false;
-  uint64_t alignment = 4096;              // largest p_align that counts
+  uint64_t alignment = 4096;  // largest p_align that counts
 
-  uint64_t low() const;                   // page of the first segment
-  uint64_t high() const;                  // end of the last one, rounded up
+  uint64_t low() const;   // page of the first segment
+  uint64_t high() const;  // end of the last one, rounded up
   // Where the program headers are in memory (AT_PHDR), before relocation; 0 where no segment holds them.
   uint64_t table_address() const;
 };

@@ -1,17 +1,16 @@
 // ELF programs: static, static-pie, and dynamic with their interpreter (fs/binfmt_elf.c: load_elf_binary).
-#include "kernel/elf_image.h"
-
 #include <fmt/format.h>
 
+#include "kernel/elf_image.h"
 #include "kernel/program_start.h"
 #include "kernel/signal_sets.h"
 
 namespace vitro::kernel {
 namespace {
 
-constexpr uint64_t kPieBase = 0x5555'5555'4aaa;        // ELF_ET_DYN_BASE: two thirds of the user address space
-constexpr uint64_t kMinimumGap = 128u << 20;           // arch/x86/mm/mmap.c: SIZE_128M
-constexpr uint64_t kStackGuard = 256 * kPageSize;      // stack_guard_gap
+constexpr uint64_t kPieBase = 0x5555'5555'4aaa;    // ELF_ET_DYN_BASE: two thirds of the user address space
+constexpr uint64_t kMinimumGap = 128u << 20;       // arch/x86/mm/mmap.c: SIZE_128M
+constexpr uint64_t kStackGuard = 256 * kPageSize;  // stack_guard_gap
 
 constexpr uint64_t page_floor(uint64_t a) { return a & ~kPageOffsetMask; }
 constexpr uint64_t page_ceil(uint64_t a) { return (a + kPageOffsetMask) & ~kPageOffsetMask; }
@@ -22,7 +21,8 @@ struct OpenImage {
   ElfImage elf;
 };
 
-Result<OpenImage> open_image(Kernel::State& s, std::shared_ptr<fs::File> file, std::span<const std::byte> head, uint64_t size, std::string& why) {
+Result<OpenImage> open_image(Kernel::State& s, std::shared_ptr<fs::File> file, std::span<const std::byte> head, uint64_t size,
+                             std::string& why) {
   OpenImage image;
   auto refuse = [&](const ElfProblem& p) {
     why = p.what;
@@ -111,7 +111,8 @@ Result<uint64_t> map_image(Task& t, const OpenImage& image, uint64_t bias, bool 
       r.file = image.mapped;
       r.offset = Bytes{page_floor(s.offset)};
       TRY(space.mmap(r));
-      // padzero: clears to the end of the page, beyond the bss: ld.so allocates its first memory there and relies on zeros. A segment that cannot be written keeps the file's bytes, as in Linux.
+      // padzero: clears to the end of the page, beyond the bss: ld.so allocates its first memory there and relies on zeros. A segment that
+      // cannot be written keeps the file's bytes, as in Linux.
       if (end > file_end && s.write && file_end != mapped_end) TRY(user.clear(VirtAddr{file_end}, mapped_end - file_end));
     }
     if (page_ceil(end) > mapped_end) {
@@ -127,11 +128,13 @@ Result<uint64_t> map_image(Task& t, const OpenImage& image, uint64_t bias, bool 
 }
 
 // The part after the point of no return.
-Result<uint64_t> install(Kernel::State& s, Task& t, ProgramStart& program, const OpenImage& main, const OpenImage* interpreter, const StackPlan& stack) {
+Result<uint64_t> install(Kernel::State& s, Task& t, ProgramStart& program, const OpenImage& main, const OpenImage* interpreter,
+                         const StackPlan& stack) {
   mm::AddressSpace& space = *t.space();
   const ElfImage& elf = main.elf;
   uint64_t bias = 0;
-  if (elf.position_independent && interpreter) bias = page_floor((kPieBase & ~(elf.alignment > kPageSize ? elf.alignment - 1 : 0)) - elf.segments.front().address);
+  if (elf.position_independent && interpreter)
+    bias = page_floor((kPieBase & ~(elf.alignment > kPageSize ? elf.alignment - 1 : 0)) - elf.segments.front().address);
   bias = TRY(map_image(t, main, bias, elf.position_independent && !interpreter));
 
   auto& layout = space.layout;
@@ -156,7 +159,8 @@ Result<uint64_t> install(Kernel::State& s, Task& t, ProgramStart& program, const
     entry = interpreter->elf.entry + interpreter_base;
   }
   const uint64_t table = elf.table_address();
-  const uint64_t sp = TRY(write_tables(s, t, stack, program, {table ? table + bias : 0, elf.table_count, interpreter_base, elf.entry + bias}));
+  const uint64_t sp =
+      TRY(write_tables(s, t, stack, program, {table ? table + bias : 0, elf.table_count, interpreter_base, elf.entry + bias}));
 
   hw::UserRegisters r;
   r.rip = entry;

@@ -9,7 +9,7 @@
 namespace vitro::kernel {
 namespace {
 
-constexpr int kMostInterpreters = 5;   // exec_binprm
+constexpr int kMostInterpreters = 5;  // exec_binprm
 constexpr unsigned kAtSymlinkNoFollow = 0x100, kAtEmptyPath = 0x1000;
 
 constexpr BinaryFormat kFormats[] = {
@@ -23,8 +23,8 @@ std::string base_name(const std::string& path) { return path.substr(path.rfind('
 
 std::span<const BinaryFormat> binary_formats() { return kFormats; }
 
-Result<std::shared_ptr<fs::File>> open_executable(Kernel::State& s, Task& t, const fs::DentryRef& at, const std::string& path, unsigned flags,
-                                                  std::string& why) {
+Result<std::shared_ptr<fs::File>> open_executable(Kernel::State& s, Task& t, const fs::DentryRef& at, const std::string& path,
+                                                  unsigned flags, std::string& why) {
   auto refuse = [&](Errno e, const char* what) {
     why = what;
     return fail(e);
@@ -35,10 +35,14 @@ Result<std::shared_ptr<fs::File>> open_executable(Kernel::State& s, Task& t, con
     auto found = s.vfs.resolve(context, at, path, flags & kAtSymlinkNoFollow ? fs::Follow::No : fs::Follow::Yes);
     if (!found) {
       switch (found.error()) {
-        case Errno::NoEntry: return refuse(found.error(), "no such file");
-        case Errno::Access: return refuse(found.error(), "permission denied");
-        case Errno::NotDirectory: return refuse(found.error(), "a part of the path is not a directory");
-        default: return refuse(found.error(), "the path cannot be followed");
+        case Errno::NoEntry:
+          return refuse(found.error(), "no such file");
+        case Errno::Access:
+          return refuse(found.error(), "permission denied");
+        case Errno::NotDirectory:
+          return refuse(found.error(), "a part of the path is not a directory");
+        default:
+          return refuse(found.error(), "the path cannot be followed");
       }
     }
     dentry = *found;
@@ -47,7 +51,8 @@ Result<std::shared_ptr<fs::File>> open_executable(Kernel::State& s, Task& t, con
   const fs::Attributes attributes = inode.attributes();
   if ((attributes.mode & fs::kTypeMask) == fs::kSymlink) return refuse(Errno::SymlinkLoop, "it is a symbolic link");
   if ((attributes.mode & fs::kTypeMask) != fs::kRegular) return refuse(Errno::Access, "it is not a regular file");
-  if (!fs::permitted(attributes, t.process->credentials, fs::kMayExec)) return refuse(Errno::Access, "it is not executable (no x permission)");
+  if (!fs::permitted(attributes, t.process->credentials, fs::kMayExec))
+    return refuse(Errno::Access, "it is not executable (no x permission)");
   auto file = inode.open(fs::kOpenRead | fs::kOpenLargeFile, s.kernel.open_context(t));
   if (!file) return refuse(file.error(), "it cannot be opened");
   auto memory = s.vm.physical().caches().allocate(mm::KernelCache::Filp, mm::Gfp::KernelAccount);
@@ -136,8 +141,8 @@ Status Kernel::State::load_program(Task& t, const fs::DentryRef& at, const std::
   }
 }
 
-Status Kernel::exec(Task& t, const fs::DentryRef& at, const std::string& path, std::vector<std::string> arguments, std::vector<std::string> environment,
-                    unsigned flags) {
+Status Kernel::exec(Task& t, const fs::DentryRef& at, const std::string& path, std::vector<std::string> arguments,
+                    std::vector<std::string> environment, unsigned flags) {
   return state_->load_program(t, at, path, std::move(arguments), std::move(environment), flags, nullptr);
 }
 
@@ -154,7 +159,9 @@ Status Kernel::State::kill_other_threads(Task& t) {
       scheduler.wake_for_signal(*other, true);
     }
   // Until only we and perhaps the dead leader are left.
-  auto alone = [&] { return std::ranges::all_of(p.threads, [&](const Task* other) { return other == &t || (other->zombie() && !other->fibre); }); };
+  auto alone = [&] {
+    return std::ranges::all_of(p.threads, [&](const Task* other) { return other == &t || (other->zombie() && !other->fibre); });
+  };
   while (!alone()) {
     WaitQueue* queue = &p.thread_events;
     if (auto s = scheduler.sleep(std::span{&queue, 1}, Sleep::Killable, std::nullopt); !s) {
@@ -196,7 +203,8 @@ Status switch_program(Kernel::State& s, Task& t, const ProgramStart& program, st
   if (p.space) {
     release_user_claims(s.kernel, t);
     const auto& usage = p.space->usage();
-    p.dead_threads.max_rss_kb = std::max(p.dead_threads.max_rss_kb, std::max(usage.hiwater_rss, usage.rss_anon + usage.rss_file + usage.rss_shmem) * 4);
+    p.dead_threads.max_rss_kb =
+        std::max(p.dead_threads.max_rss_kb, std::max(usage.hiwater_rss, usage.rss_anon + usage.rss_file + usage.rss_shmem) * 4);
   }
   // exec_mmap: the new space is current before the old one goes.
   auto old = std::exchange(p.space, s.share(std::move(space)));
@@ -206,7 +214,7 @@ Status switch_program(Kernel::State& s, Task& t, const ProgramStart& program, st
 
   if (handlers) p.handlers = std::move(handlers);
   if (files) p.files = std::move(files);
-  for (SignalAction& a : p.handlers->actions) {   // flush_signal_handlers: ignored stays ignored
+  for (SignalAction& a : p.handlers->actions) {  // flush_signal_handlers: ignored stays ignored
     const uint64_t handler = a.handler == kIgnore ? kIgnore : kDefault;
     a = {};
     a.handler = handler;

@@ -66,8 +66,10 @@ void Kernel::State::exit_task(Task& t) {
   reparent_children(p);
   if (!notify_parent_of_exit(p)) return;
   // Nobody waits for it: the leader goes with us.
-  if (leader) t.state = TaskState::Dead;
-  else release_task(*p.threads.front());
+  if (leader)
+    t.state = TaskState::Dead;
+  else
+    release_task(*p.threads.front());
 }
 
 void release_user_claims(Kernel& kernel, Task& t) {
@@ -75,10 +77,11 @@ void release_user_claims(Kernel& kernel, Task& t) {
   const uint64_t address = std::exchange(t.clear_child_tid, 0);
   Process& p = *t.process;
   // Only where somebody else can see it.
-  const bool shared = p.space.use_count() > 1 || std::ranges::any_of(p.threads, [&](const Task* other) { return other != &t && !other->finishing; });
+  const bool shared =
+      p.space.use_count() > 1 || std::ranges::any_of(p.threads, [&](const Task* other) { return other != &t && !other->finishing; });
   if (!address || !shared) return;
   (void)t.user().put(VirtAddr{address}, uint32_t{0});
-  (void)kernel.futex(t, address, 1, 1, std::nullopt, 0, 0, 0);   // FUTEX_WAKE
+  (void)kernel.futex(t, address, 1, 1, std::nullopt, 0, 0, 0);  // FUTEX_WAKE
 }
 
 // exit_mm for the last thread: the memory itself.

@@ -50,7 +50,8 @@ void Kernel::fault_handled(const mm::FaultReport& report) {
     }
     s.untimed = before;
   }
-  TRACE(s.tracer, event, report.address.value(), ip, report.error_code, mm::fault_kind_name(report.kind), report.pfn.value(), report.cost.value(), text, symbol);
+  TRACE(s.tracer, event, report.address.value(), ip, report.error_code, mm::fault_kind_name(report.kind), report.pfn.value(),
+        report.cost.value(), text, symbol);
 }
 
 }  // namespace vitro::kernel

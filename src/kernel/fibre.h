@@ -5,7 +5,8 @@
 //   f.resume();   // runs step_two; f.ended() is now true
 //
 // Over Boost.Context's fcontext, with guard-paged stacks. Only one fibre runs at a time, on one host thread, and a fibre is resumed from
-// outside of all fibres. No exception may leave the body, and the body must have ended before the Fibre is destroyed, so that destructors run.
+// outside of all fibres. No exception may leave the body, and the body must have ended before the Fibre is destroyed, so that destructors
+// run.
 #pragma once
 
 #include <cstddef>
@@ -57,8 +58,8 @@ class Fibre {
   FibreStacks& stacks_;
   std::function<void()> body_;
   void* stack_;
-  void* context_ = nullptr;   // where the body goes on
-  void* resumer_ = nullptr;   // where resume() goes on
+  void* context_ = nullptr;  // where the body goes on
+  void* resumer_ = nullptr;  // where resume() goes on
   bool ended_ = false;
   // AddressSanitizer's view of both stacks.
   void* own_fake_stack_ = nullptr;

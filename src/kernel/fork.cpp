@@ -18,8 +18,10 @@ struct Inheritance {
 Result<Inheritance> inherit(Kernel::State& s, Process& parent, uint64_t flags) {
   mm::KernelCaches& caches = s.vm.physical().caches();
   Inheritance result;
-  if (flags & kCloneFiles) result.files = parent.files;
-  else result.files = TRY(parent.files->copy(caches));
+  if (flags & kCloneFiles)
+    result.files = parent.files;
+  else
+    result.files = TRY(parent.files->copy(caches));
   if (flags & kCloneFs) {
     result.fs = parent.fs;
   } else {
@@ -39,8 +41,10 @@ Result<Inheritance> inherit(Kernel::State& s, Process& parent, uint64_t flags) {
       for (SignalAction& a : result.handlers->actions)
         if (a.handler != kIgnore) a = {};
   }
-  if (flags & kCloneVm) result.space = parent.space;
-  else result.space = s.share(TRY(parent.space->fork()));
+  if (flags & kCloneVm)
+    result.space = parent.space;
+  else
+    result.space = s.share(TRY(parent.space->fork()));
   return result;
 }
 
@@ -62,7 +66,7 @@ Result<Pid> Kernel::clone(Task& parent, const CloneArguments& a) {
 
   const auto pid = s.pids.allocate([&](Pid p) { return s.pid_in_use(p); });
   if (!pid) return fail(Errno::Again);
-  struct StackGuard {   // until the task is in the table
+  struct StackGuard {  // until the task is in the table
     Kernel::State& s;
     std::unique_ptr<Task> task;
     ~StackGuard() {

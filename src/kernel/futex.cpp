@@ -1,6 +1,5 @@
 // futex(2): waiting and waking by the value of a user word (kernel/futex/syscalls.c, waitwake.c, requeue.c), and robust lists at exit.
 #include "kernel/futex_table.h"
-
 #include "kernel/state.h"
 #include "kernel/user_exit.h"
 
@@ -45,28 +44,40 @@ struct WakeOperation {
   uint32_t apply(uint32_t old) const {
     const auto v = static_cast<uint32_t>(operand);
     switch (operation) {
-      case 0: return v;
-      case 1: return old + v;
-      case 2: return old | v;
-      case 3: return old & ~v;
-      default: return old ^ v;
+      case 0:
+        return v;
+      case 1:
+        return old + v;
+      case 2:
+        return old | v;
+      case 3:
+        return old & ~v;
+      default:
+        return old ^ v;
     }
   }
   bool holds(uint32_t old) const {
     const auto a = static_cast<int32_t>(old);
     switch (comparison) {
-      case 0: return a == compared;
-      case 1: return a != compared;
-      case 2: return a < compared;
-      case 3: return a <= compared;
-      case 4: return a > compared;
-      default: return a >= compared;
+      case 0:
+        return a == compared;
+      case 1:
+        return a != compared;
+      case 2:
+        return a < compared;
+      case 3:
+        return a <= compared;
+      case 4:
+        return a > compared;
+      default:
+        return a >= compared;
     }
   }
   bool valid() const { return operation <= 4 && comparison <= 5; }
 };
 
-Result<long> futex_wait(Kernel& kernel, Task& t, uint64_t address, bool is_private, uint32_t value, std::optional<Nanoseconds> deadline, uint32_t bitset) {
+Result<long> futex_wait(Kernel& kernel, Task& t, uint64_t address, bool is_private, uint32_t value, std::optional<Nanoseconds> deadline,
+                        uint32_t bitset) {
   if (bitset == 0) return fail(Errno::Invalid);
   Kernel::State& s = kernel.state();
   FutexWaiter waiter;
@@ -87,7 +98,9 @@ Result<long> futex_wait(Kernel& kernel, Task& t, uint64_t address, bool is_priva
     s.futexes.remove(waiter);
     if (slept.error() == Errno::TimedOut) return fail(Errno::TimedOut);
     if (!deadline) return fail(Errno::RestartSys);
-    t.restart_block = [&kernel, &t, address, is_private, value, deadline, bitset] { return futex_wait(kernel, t, address, is_private, value, deadline, bitset); };
+    t.restart_block = [&kernel, &t, address, is_private, value, deadline, bitset] {
+      return futex_wait(kernel, t, address, is_private, value, deadline, bitset);
+    };
     return fail(Errno::RestartRestartBlock);
   }
   return 0;
@@ -95,17 +108,20 @@ Result<long> futex_wait(Kernel& kernel, Task& t, uint64_t address, bool is_priva
 
 }  // namespace
 
-Result<long> Kernel::futex(Task& t, uint64_t address, int operation, uint32_t value, std::optional<Nanoseconds> deadline, uint64_t value2, uint64_t address2,
-                           uint32_t value3) {
+Result<long> Kernel::futex(Task& t, uint64_t address, int operation, uint32_t value, std::optional<Nanoseconds> deadline, uint64_t value2,
+                           uint64_t address2, uint32_t value3) {
   const bool is_private = operation & kPrivate;
   const int command = operation & ~(kPrivate | kClockRealtime);
   if ((operation & kClockRealtime) && command != kWait && command != kWaitBitset) return fail(Errno::NoSyscall);
   FutexTable& table = state_->futexes;
   mm::UserAccess user = t.user();
   switch (command) {
-    case kWait: return futex_wait(*this, t, address, is_private, value, deadline, ~0u);
-    case kWaitBitset: return futex_wait(*this, t, address, is_private, value, deadline, value3);
-    case kWake: return table.wake(TRY(key_of(t, address, is_private)).key, static_cast<int>(value));
+    case kWait:
+      return futex_wait(*this, t, address, is_private, value, deadline, ~0u);
+    case kWaitBitset:
+      return futex_wait(*this, t, address, is_private, value, deadline, value3);
+    case kWake:
+      return table.wake(TRY(key_of(t, address, is_private)).key, static_cast<int>(value));
     case kWakeBitset:
       if (value3 == 0) return fail(Errno::Invalid);
       return table.wake(TRY(key_of(t, address, is_private)).key, static_cast<int>(value), value3);
@@ -132,7 +148,8 @@ Result<long> Kernel::futex(Task& t, uint64_t address, int operation, uint32_t va
       if (what.holds(old)) woken += table.wake(second.key, static_cast<int>(value2));
       return woken;
     }
-    default: return fail(Errno::NoSyscall);  // priority inheritance is not modelled
+    default:
+      return fail(Errno::NoSyscall);  // priority inheritance is not modelled
   }
 }
 
@@ -150,7 +167,7 @@ void release_robust_futexes(Kernel& kernel, Task& t) {
   const auto list = user.get<Head>(VirtAddr{head});
   if (!list) return;
   auto release = [&](uint64_t entry, bool pending) {
-    if (entry & 1) return true;   // a priority-inheritance futex: not ours
+    if (entry & 1) return true;  // a priority-inheritance futex: not ours
     const uint64_t address = entry + static_cast<uint64_t>(list->offset);
     if (address & 3) return false;
     while (true) {

@@ -23,8 +23,8 @@ struct FutexWaiter {
   FutexKey key;
   uint32_t bitset = ~0u;
   bool woken = false;
-  WaitQueue queue;                           // its own, so that it can be moved to another futex
-  std::shared_ptr<mm::MappedFile> keeps;     // keeps a shared key's object alive
+  WaitQueue queue;                        // its own, so that it can be moved to another futex
+  std::shared_ptr<mm::MappedFile> keeps;  // keeps a shared key's object alive
 };
 
 class FutexTable {

@@ -1,5 +1,5 @@
-// setitimer(2) and what builds on it: ITIMER_REAL by the event queue, ITIMER_VIRTUAL and ITIMER_PROF by the process's CPU time, which is looked at
-// when a time slice ends; the slice ends no later than the timer (kernel/time/itimer.c, posix-cpu-timers.c). RLIMIT_CPU too.
+// setitimer(2) and what builds on it: ITIMER_REAL by the event queue, ITIMER_VIRTUAL and ITIMER_PROF by the process's CPU time, which is
+// looked at when a time slice ends; the slice ends no later than the timer (kernel/time/itimer.c, posix-cpu-timers.c). RLIMIT_CPU too.
 #include <algorithm>
 
 #include "kernel/state.h"
@@ -67,8 +67,10 @@ Kernel::TimerValue Kernel::set_interval_timer(Process& p, int which, TimerValue 
   timer.interval = v.interval;
   if (v.value.value()) {
     timer.expires = (which == kReal ? s.clock.now() : consumed(p, which)) + v.value;
-    if (which == kReal) s.arm_real_timer(p);
-    else s.scheduler.limit_slice();
+    if (which == kReal)
+      s.arm_real_timer(p);
+    else
+      s.scheduler.limit_slice();
   }
   return old;
 }
@@ -98,8 +100,10 @@ void Kernel::State::check_cpu_timers(Task& t) {
     const Nanoseconds used = consumed(p, which);
     if (!timer.expires || used < *timer.expires) continue;
     const Nanoseconds late = used - *timer.expires;
-    if (timer.interval.value()) timer.expires = *timer.expires + timer.interval * (late / timer.interval + 1);
-    else timer.expires.reset();
+    if (timer.interval.value())
+      timer.expires = *timer.expires + timer.interval * (late / timer.interval + 1);
+    else
+      timer.expires.reset();
     SignalInfo info;
     info.signal = which == kVirtual ? kSigVtalrm : kSigProf;
     info.code = kSiKernel;

@@ -40,9 +40,17 @@ class KernelBuffer final : public UserCopy {
 
 }  // namespace
 
-Kernel::State::State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm,
-                     fs::Vfs& vfs, Tracer& tracer)
-    : kernel(kernel), config(config), cpu(cpu), clock(clock), timing(timing), vm(vm), vfs(vfs), tracer(tracer), rng(config.seed),
+Kernel::State::State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing,
+                     mm::VirtualMemory& vm, fs::Vfs& vfs, Tracer& tracer)
+    : kernel(kernel),
+      config(config),
+      cpu(cpu),
+      clock(clock),
+      timing(timing),
+      vm(vm),
+      vfs(vfs),
+      tracer(tracer),
+      rng(config.seed),
       scheduler(cpu, clock, vm.mmu(), timing, tracer, *this) {
   // kernel/fork.c: set_max_threads: an eighth of memory for kernel stacks of 16 KiB.
   max_threads = std::max<uint64_t>(20, vm.physical().allocator().managed_frames().bytes().value() / (16384 * 8));
@@ -58,8 +66,8 @@ Kernel::State::~State() {
   for (auto& [tid, t] : tasks) free_kernel_stack(*t);
 }
 
-Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm, fs::Vfs& vfs,
-               Tracer& tracer)
+Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm,
+               fs::Vfs& vfs, Tracer& tracer)
     : state_(std::make_unique<State>(*this, config, cpu, clock, timing, vm, vfs, tracer)) {
   cpu.set_fault_service(this);
   vm.set_fault_observer(this);
@@ -132,7 +140,8 @@ Result<Pid, UserError> Kernel::start(const FirstProcess& first) {
     };
     auto directory = s.vfs.resolve(s.kernel.path_context(t), nullptr, first.working_directory, fs::Follow::Yes);
     if (!directory || !s.vfs.inode_of(*directory).is_directory())
-      return refuse(fmt::format("the guest has no directory {}", first.working_directory), "offer it with --bind, or choose another working directory");
+      return refuse(fmt::format("the guest has no directory {}", first.working_directory),
+                    "offer it with --bind, or choose another working directory");
     t.process->fs->cwd = *directory;
     std::string why;
     const Status status = s.load_program(t, nullptr, first.program, first.arguments, first.environment, 0, &why);
@@ -191,7 +200,8 @@ void Kernel::State::kill_everything() {
       if (t->fibre && !t->zombie()) return false;
     return true;
   };
-  if (!gone() && scheduler.run(gone) == Scheduler::Ended::Deadlock) spdlog::error("tasks that cannot be killed are left at the end of the run");
+  if (!gone() && scheduler.run(gone) == Scheduler::Ended::Deadlock)
+    spdlog::error("tasks that cannot be killed are left at the end of the run");
   // Zombies whose parent is gone or never waited.
   std::vector<Task*> zombies;
   for (auto& [tid, t] : tasks)
@@ -213,14 +223,17 @@ bool Kernel::State::wait_for_host_until(Nanoseconds until) { return !ending && h
 
 Status Kernel::wait(WaitQueue& queue, Interruptible interruptible, std::optional<Nanoseconds> deadline) {
   WaitQueue* one = &queue;
-  return state_->scheduler.sleep(std::span{&one, 1}, interruptible == Interruptible::Yes ? Sleep::Interruptible : Sleep::Uninterruptible, deadline);
+  return state_->scheduler.sleep(std::span{&one, 1}, interruptible == Interruptible::Yes ? Sleep::Interruptible : Sleep::Uninterruptible,
+                                 deadline);
 }
 
 Status Kernel::wait_any(std::span<WaitQueue* const> queues, std::optional<Nanoseconds> deadline) {
   return state_->scheduler.sleep(queues, Sleep::Interruptible, deadline);
 }
 
-bool Kernel::may_wait() const { return state_->scheduler.on_task() && !state_->scheduler.in_event() && !state_->resolving && !state_->untimed; }
+bool Kernel::may_wait() const {
+  return state_->scheduler.on_task() && !state_->scheduler.in_event() && !state_->resolving && !state_->untimed;
+}
 void Kernel::yield() { state_->scheduler.yield(); }
 bool Kernel::kernel_thread_should_stop() const { return state_->ending; }
 

@@ -1,5 +1,6 @@
-// The 1, 5 and 15 minute load averages (kernel/sched/loadavg.c): the number of runnable and uninterruptible tasks, sampled every five seconds of
-// virtual time and decayed exponentially in fixed point. Computed when the number changes or someone asks, so that no event is needed.
+// The 1, 5 and 15 minute load averages (kernel/sched/loadavg.c): the number of runnable and uninterruptible tasks, sampled every five
+// seconds of virtual time and decayed exponentially in fixed point. Computed when the number changes or someone asks, so that no event is
+// needed.
 #pragma once
 
 #include <array>

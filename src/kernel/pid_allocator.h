@@ -9,7 +9,7 @@ namespace vitro::kernel {
 
 class PidAllocator {
  public:
-  static constexpr int kMaximum = 32768;   // pid_max: one more than the largest
+  static constexpr int kMaximum = 32768;  // pid_max: one more than the largest
   static constexpr int kReserved = 300;
 
   // Nullopt when every number is in use. `in_use(Pid)`: a task, process group or session has it.

@@ -13,12 +13,18 @@ constexpr uint64_t kPfExiting = 0x4, kPfForkNoExec = 0x40, kPfKthread = 0x200000
 
 char state_letter(const Task& t) {
   switch (t.state) {
-    case TaskState::Running: return 'R';
-    case TaskState::Sleeping: return 'S';
-    case TaskState::DiskSleep: return 'D';
-    case TaskState::Stopped: return 'T';
-    case TaskState::Zombie: return 'Z';
-    case TaskState::Dead: return 'X';
+    case TaskState::Running:
+      return 'R';
+    case TaskState::Sleeping:
+      return 'S';
+    case TaskState::DiskSleep:
+      return 'D';
+    case TaskState::Stopped:
+      return 'T';
+    case TaskState::Zombie:
+      return 'Z';
+    case TaskState::Dead:
+      return 'X';
   }
   return 'R';
 }
@@ -85,8 +91,10 @@ void Kernel::State::task_ended(Task& t) {
   t.context.reset();
   free_kernel_stack(t);
   Process& p = *t.process;
-  if (t.state == TaskState::Dead) release_task(t);
-  else p.thread_events.wake_all();
+  if (t.state == TaskState::Dead)
+    release_task(t);
+  else
+    p.thread_events.wake_all();
 }
 
 void Kernel::State::release_task(Task& t) {
@@ -95,7 +103,7 @@ void Kernel::State::release_task(Task& t) {
   free_kernel_stack(t);
   p.dead_threads += t.usage;
   std::erase(p.threads, &t);
-  tasks.erase(t.tid.value());   // `t` is gone
+  tasks.erase(t.tid.value());  // `t` is gone
   if (!p.threads.empty()) {
     p.thread_events.wake_all();
     return;
@@ -110,8 +118,8 @@ void Kernel::State::release_task(Task& t) {
 
 std::shared_ptr<mm::AddressSpace> Kernel::State::share(std::unique_ptr<mm::AddressSpace> space) {
   return {space.release(), [this](mm::AddressSpace* s) {
-            delete s;                      // its own flushes still go by its PCID
-            scheduler.asids().forget(s);   // by address only
+            delete s;                     // its own flushes still go by its PCID
+            scheduler.asids().forget(s);  // by address only
           }};
 }
 
@@ -222,8 +230,10 @@ std::optional<fs::ProcessView> Kernel::view(Pid task) const {
   if (p.handlers)
     for (int s = 1; s <= kSigCount; ++s) {
       const uint64_t handler = p.handlers->actions[static_cast<size_t>(s)].handler;
-      if (handler == 1) v.signals_ignored |= signal_bit(s);
-      else if (handler != 0) v.signals_caught |= signal_bit(s);
+      if (handler == 1)
+        v.signals_ignored |= signal_bit(s);
+      else if (handler != 0)
+        v.signals_caught |= signal_bit(s);
     }
   v.signal_queue = p.pending.queue.size();
   for (const Task* other : p.threads) v.signal_queue += other->pending.queue.size();

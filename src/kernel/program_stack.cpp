@@ -16,11 +16,11 @@
 namespace vitro::kernel {
 namespace {
 
-constexpr uint64_t kStackExpand = 128 << 10;    // mapped below the strings at once
-constexpr uint64_t kLongestString = 32 * kPageSize;   // MAX_ARG_STRLEN
+constexpr uint64_t kStackExpand = 128 << 10;         // mapped below the strings at once
+constexpr uint64_t kLongestString = 32 * kPageSize;  // MAX_ARG_STRLEN
 constexpr uint64_t kArgMax = 128 << 10;
-constexpr uint64_t kDefaultStack = 8u << 20;    // _STK_LIM
-constexpr uint64_t kHwcap = 0x078bfbfd;         // CPUID.1:EDX of the emulated model
+constexpr uint64_t kDefaultStack = 8u << 20;  // _STK_LIM
+constexpr uint64_t kHwcap = 0x078bfbfd;       // CPUID.1:EDX of the emulated model
 constexpr uint64_t kHwcap2FsGsBase = 2;
 constexpr uint64_t kAtMinSigStackSize = 51;
 
@@ -78,7 +78,8 @@ Status build_stack(const StackPlan& plan, const ProgramStart& program, mm::Addre
   return {};
 }
 
-Result<uint64_t> write_tables(Kernel::State& s, Task& t, const StackPlan& plan, const ProgramStart& program, const AuxiliaryValues& values) {
+Result<uint64_t> write_tables(Kernel::State& s, Task& t, const StackPlan& plan, const ProgramStart& program,
+                              const AuxiliaryValues& values) {
   static constexpr char kPlatform[] = "x86_64";
   mm::UserAccess user = t.user();
   uint64_t sp = plan.strings & ~15ull;

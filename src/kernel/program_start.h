@@ -13,21 +13,21 @@
 namespace vitro::kernel {
 
 struct ProgramStart {
-  std::string path;                        // what execve was given: comm and AT_EXECFN
-  std::string interpreted;                 // the file that is looked at now: `path`, then a script's interpreter, ...
+  std::string path;         // what execve was given: comm and AT_EXECFN
+  std::string interpreted;  // the file that is looked at now: `path`, then a script's interpreter, ...
   std::shared_ptr<fs::File> file;
   uint64_t file_size = 0;
   std::array<std::byte, kProgramHeadSize> head{};
   size_t head_size = 0;
   std::vector<std::string> arguments, environment;
-  std::string why;                         // of a failure, for a person
+  std::string why;  // of a failure, for a person
 
   std::span<const std::byte> head_bytes() const { return std::span{head}.first(head_size); }
 };
 
 enum class LoadOutcome : uint8_t {
   NotThisFormat,
-  Again,           // the format put another file in place (an interpreter): start over with it
+  Again,  // the format put another file in place (an interpreter): start over with it
   Loaded,
 };
 
@@ -42,8 +42,8 @@ Result<LoadOutcome> load_script(Kernel::State& s, Task& t, ProgramStart& program
 Result<LoadOutcome> load_elf(Kernel::State& s, Task& t, ProgramStart& program);
 
 // open_exec: resolves with the task's rights; a regular file with an execute bit. Reading rights are not needed. Access, NoEntry, ...
-Result<std::shared_ptr<fs::File>> open_executable(Kernel::State& s, Task& t, const fs::DentryRef& at, const std::string& path, unsigned flags,
-                                                  std::string& why);
+Result<std::shared_ptr<fs::File>> open_executable(Kernel::State& s, Task& t, const fs::DentryRef& at, const std::string& path,
+                                                  unsigned flags, std::string& why);
 // Reads exactly `to.size()` bytes, or fails (ExecFormat where the file is shorter).
 Status read_exactly(Kernel::State& s, fs::File& file, uint64_t offset, std::span<std::byte> to);
 // Puts `file` in place and reads its head.
@@ -54,7 +54,7 @@ Status check_argument_size(const ProgramStart& program, uint64_t stack_limit);
 // Where the strings and tables of a new program go; see program_stack.cpp.
 struct StackPlan {
   uint64_t top = 0, strings = 0, arguments = 0, environment = 0, path = 0;
-  uint64_t lowest_page = 0;                // first page that strings lie in
+  uint64_t lowest_page = 0;  // first page that strings lie in
 };
 StackPlan plan_stack(const ProgramStart& program);
 // Maps the stack in a space that is not in use yet, and writes the strings.

@@ -15,12 +15,18 @@ constexpr std::array<uint64_t, 40> kWeights{88761, 71755, 56483, 46273, 36291, 2
 
 const char* state_letter(const Task& t, bool preempted) {
   switch (t.state) {
-    case TaskState::Running: return preempted ? "R+" : "R";
-    case TaskState::Sleeping: return "S";
-    case TaskState::DiskSleep: return "D";
-    case TaskState::Stopped: return "T";
-    case TaskState::Zombie: return "Z";
-    case TaskState::Dead: return "X";
+    case TaskState::Running:
+      return preempted ? "R+" : "R";
+    case TaskState::Sleeping:
+      return "S";
+    case TaskState::DiskSleep:
+      return "D";
+    case TaskState::Stopped:
+      return "T";
+    case TaskState::Zombie:
+      return "Z";
+    case TaskState::Dead:
+      return "X";
   }
   return "R";
 }
@@ -44,7 +50,9 @@ Scheduler::Scheduler(hw::Cpu& cpu, hw::Clock& clock, hw::Mmu& mmu, const hw::Tim
 
 uint64_t Scheduler::weight(int nice) { return kWeights[static_cast<size_t>(std::clamp(nice, -20, 19) + 20)]; }
 
-void Scheduler::count_active() { load_.set_active(clock_.now(), queue_.size() + (current_ && current_->state == TaskState::Running) + blocked_); }
+void Scheduler::count_active() {
+  load_.set_active(clock_.now(), queue_.size() + (current_ && current_->state == TaskState::Running) + blocked_);
+}
 
 // Sorted insertion from the back: most tasks that come back have run longest.
 void Scheduler::enqueue(Task& t) {
@@ -54,8 +62,10 @@ void Scheduler::enqueue(Task& t) {
       position = &other;
       break;
     }
-  if (position) queue_.insert(*position, t);
-  else queue_.push_back(t);
+  if (position)
+    queue_.insert(*position, t);
+  else
+    queue_.push_back(t);
 }
 
 void Scheduler::update_current() {
@@ -104,8 +114,10 @@ void Scheduler::wake(Task& t) {
 }
 
 void Scheduler::wake_for_signal(Task& t, bool fatal) {
-  if (t.state == TaskState::Sleeping || (t.state == TaskState::DiskSleep && fatal && t.scheduling.killable)) wake(t);
-  else if (t.state == TaskState::Stopped && fatal) wake_stopped(t);
+  if (t.state == TaskState::Sleeping || (t.state == TaskState::DiskSleep && fatal && t.scheduling.killable))
+    wake(t);
+  else if (t.state == TaskState::Stopped && fatal)
+    wake_stopped(t);
 }
 
 void Scheduler::wake_stopped(Task& t) {
@@ -178,7 +190,8 @@ Status Scheduler::sleep(std::span<WaitQueue* const> queues, Sleep kind, std::opt
   bool woken = false;
   std::deque<Sleeper> many;
   std::optional<Sleeper> one;
-  if (queues.size() == 1) queues[0]->add(one.emplace(*this, me, woken));
+  if (queues.size() == 1)
+    queues[0]->add(one.emplace(*this, me, woken));
   else
     for (WaitQueue* q : queues) q->add(many.emplace_back(*this, me, woken));
   bool timed_out = false;
@@ -210,8 +223,8 @@ void Scheduler::stop() {
   leave_cpu();
 }
 
-// CFS's yield only skips the caller once; here it goes behind everybody who can run, so that a task that spins with sched_yield cannot starve
-// the one it waits for.
+// CFS's yield only skips the caller once; here it goes behind everybody who can run, so that a task that spins with sched_yield cannot
+// starve the one it waits for.
 void Scheduler::yield() {
   if (queue_.empty()) return;
   update_current();
@@ -276,7 +289,8 @@ void Scheduler::enter(Task& t) {
   }
   t.scheduling.run_start = clock_.now();
   slice_end_ = t.scheduling.run_start + timing_.time_slice;
-  if (auto timer = port_.cpu_timer_remaining(t)) slice_end_ = std::min(slice_end_, t.scheduling.run_start + std::max(*timer, Nanoseconds{1}));
+  if (auto timer = port_.cpu_timer_remaining(t))
+    slice_end_ = std::min(slice_end_, t.scheduling.run_start + std::max(*timer, Nanoseconds{1}));
   clock_.set_slice_end(slice_end_);
   t.fibre->resume();
   Task& back = *current_;

@@ -1,8 +1,9 @@
 // Who runs: one logical CPU, shared by virtual run time, deterministically.
 //
-// The policy is a small CFS (kernel/sched/fair.c). Each task has a virtual run time that grows with the time it runs, divided by its weight (nice);
-// the runnable task with the least runs next, at most one time slice long. A task that wakes up gets at most half a scheduling period of credit
-// and preempts one that is a wake-up granularity ahead of it. Ties go to the one that came first, so the order never depends on anything else.
+// The policy is a small CFS (kernel/sched/fair.c). Each task has a virtual run time that grows with the time it runs, divided by its weight
+// (nice); the runnable task with the least runs next, at most one time slice long. A task that wakes up gets at most half a scheduling
+// period of credit and preempts one that is a wake-up granularity ahead of it. Ties go to the one that came first, so the order never
+// depends on anything else.
 //
 // Tasks run on fibres and leave them only here; run() itself stays on the host's stack.
 #pragma once
@@ -28,7 +29,7 @@ namespace vitro::kernel {
 class SchedulerPort {
  public:
   virtual ~SchedulerPort() = default;
-  virtual bool signal_pending(const Task& t) const = 0;   // ends an interruptible sleep
+  virtual bool signal_pending(const Task& t) const = 0;        // ends an interruptible sleep
   virtual bool fatal_signal_pending(const Task& t) const = 0;  // ends a killable one
   // Between tasks. False: the run must end.
   virtual bool poll_host() = 0;
@@ -69,9 +70,9 @@ class Scheduler {
   bool preemption_pending() const { return need_resched_ || clock_.now() >= slice_end_; }
 
   // ---- From anywhere ----
-  void start(Task& t, const Task* parent);   // first time
-  void wake(Task& t);                        // ends any sleep, not a stop
-  void wake_for_signal(Task& t, bool fatal); // ends it only where that kind of sleep listens
+  void start(Task& t, const Task* parent);    // first time
+  void wake(Task& t);                         // ends any sleep, not a stop
+  void wake_for_signal(Task& t, bool fatal);  // ends it only where that kind of sleep listens
   void wake_stopped(Task& t);
   // Runs what is due in the event queue, on the caller's stack; whatever runs there must not wait.
   void run_due_events();
@@ -100,7 +101,7 @@ class Scheduler {
 
  private:
   struct Sleeper;
-  void leave_cpu();                          // current → the host's stack, and back when it runs again
+  void leave_cpu();  // current → the host's stack, and back when it runs again
   void enter(Task& t);
   void idle();
   void enqueue(Task& t);
@@ -118,21 +119,21 @@ class Scheduler {
   FibreStacks stacks_;
   AsidCache asids_;
   LoadAverage load_;
-  IntrusiveList<Task, &Task::run_queue_link> queue_;   // runnable, not running; ascending by virtual run time
+  IntrusiveList<Task, &Task::run_queue_link> queue_;  // runnable, not running; ascending by virtual run time
   Task* current_ = nullptr;
-  Task* cpu_owner_ = nullptr;                // whose registers the CPU holds
+  Task* cpu_owner_ = nullptr;  // whose registers the CPU holds
   uint64_t min_virtual_runtime_ = 0;
   uint64_t next_order_ = 1;
   bool need_resched_ = false;
   int in_event_ = 0;
   Nanoseconds slice_end_{0};
   Nanoseconds account_mark_{0};
-  uint64_t blocked_ = 0;                     // tasks in DiskSleep
+  uint64_t blocked_ = 0;  // tasks in DiskSleep
   uint64_t events_ = 0;
   Totals totals_;
   // Who the CPU ran last: for the trace, since the task itself may be gone.
   struct Last {
-    uint64_t order = 0;                      // 0: idle
+    uint64_t order = 0;  // 0: idle
     Pid tid{0};
     std::array<char, 16> comm{"swapper/0"};
     const char* state = "R";

@@ -9,7 +9,7 @@ namespace vitro::kernel {
 
 struct ScriptLine {
   std::string interpreter;
-  std::optional<std::string> argument;   // everything after the interpreter, in one piece
+  std::optional<std::string> argument;  // everything after the interpreter, in one piece
   bool operator==(const ScriptLine&) const = default;
 };
 

@@ -98,7 +98,8 @@ Result<long> Kernel::sigreturn(Task& t) {
   };
   hw::UserRegisters r = s.cpu.registers();
   mm::UserAccess user = t.user();
-  const auto context = user.get<UserContext>(VirtAddr{r.rsp - 8 + offsetof(SignalFrame, user)});  // the restorer's RET took the return address
+  const auto context =
+      user.get<UserContext>(VirtAddr{r.rsp - 8 + offsetof(SignalFrame, user)});  // the restorer's RET took the return address
   if (!context) return bad_frame();
   set_blocked(t, context->mask);
   if (!registers_from(context->context, r)) return bad_frame();
@@ -114,7 +115,8 @@ Result<long> Kernel::sigreturn(Task& t) {
   // restore_altstack: errors do not matter; while the stack is in use it cannot change.
   if (!on_alternate_stack(t.alternate_stack, r.rsp)) {
     const uint32_t mode = context->stack_flags & ~kSsAutoDisarm;
-    if (mode == kSsDisable) t.alternate_stack = {0, 0, context->stack_flags};
+    if (mode == kSsDisable)
+      t.alternate_stack = {0, 0, context->stack_flags};
     else if ((mode == 0 || mode == kSsOnStack) && context->stack_size >= 2048)
       t.alternate_stack = {context->stack_base, context->stack_size, context->stack_flags};
   }

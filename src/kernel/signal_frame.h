@@ -1,4 +1,5 @@
-// What lies on the user stack while a signal handler runs: struct rt_sigframe for x86-64 (arch/x86/include/asm/sigframe.h, uapi/asm/sigcontext.h).
+// What lies on the user stack while a signal handler runs: struct rt_sigframe for x86-64 (arch/x86/include/asm/sigframe.h,
+// uapi/asm/sigcontext.h).
 //
 //   high   ... interrupted stack
 //          128 bytes of red zone, skipped
@@ -50,13 +51,14 @@ inline constexpr uint32_t kSsOnStack = 1, kSsDisable = 2, kSsAutoDisarm = 1u << 
 // sysconf(_SC_MINSIGSTKSZ), AT_MINSIGSTKSZ: frame, FXSAVE image and both alignments (arch/x86/kernel/signal.c: init_sigframe_size).
 inline constexpr uint64_t kMinimumSignalStack = (sizeof(SignalFrame) + 15 + kFxsaveSize + 63 + 15) & ~15ull;
 
-// True while `sp` lies in the alternate stack (on_sig_stack); always false for SS_AUTODISARM, which takes the stack away while it is in use.
+// True while `sp` lies in the alternate stack (on_sig_stack); always false for SS_AUTODISARM, which takes the stack away while it is in
+// use.
 constexpr bool on_alternate_stack(const AlternateStack& s, uint64_t sp) {
   return !(s.flags & kSsAutoDisarm) && sp > s.base && sp - s.base <= s.size;
 }
 
 struct FramePlace {
-  uint64_t frame = 0;      // of the SignalFrame: the handler's rsp
+  uint64_t frame = 0;  // of the SignalFrame: the handler's rsp
   uint64_t fpstate = 0;
 };
 // get_sigframe: nullopt where the alternate stack is too small.

@@ -1,4 +1,5 @@
-// siginfo_t as the guest sees it (include/uapi/asm-generic/siginfo.h); which member of its union is used follows kernel/signal.c: siginfo_layout.
+// siginfo_t as the guest sees it (include/uapi/asm-generic/siginfo.h); which member of its union is used follows kernel/signal.c:
+// siginfo_layout.
 #include <cstring>
 
 #include "vitro/kernel/signal.h"
@@ -15,10 +16,14 @@ Layout layout_of(int signal, int code) {
       case kSigFpe:
       case kSigSegv:
       case kSigBus:
-      case kSigTrap: return Layout::Fault;
-      case kSigChld: return Layout::Child;
-      case kSigIo: return Layout::Poll;
-      default: return Layout::Kill;
+      case kSigTrap:
+        return Layout::Fault;
+      case kSigChld:
+        return Layout::Child;
+      case kSigIo:
+        return Layout::Poll;
+      default:
+        return Layout::Kill;
     }
   }
   if (code == kSiTimer) return Layout::Timer;
@@ -37,7 +42,9 @@ std::array<std::byte, kSigInfoSize> encode_signal_info(const SignalInfo& info) {
   put(4, static_cast<int32_t>(info.error));
   put(8, static_cast<int32_t>(info.code));
   switch (layout_of(info.signal, info.code)) {
-    case Layout::Queue: put(24, info.value); [[fallthrough]];
+    case Layout::Queue:
+      put(24, info.value);
+      [[fallthrough]];
     case Layout::Kill:
       put(16, info.sender.value());
       put(20, info.sender_uid);
@@ -51,7 +58,9 @@ std::array<std::byte, kSigInfoSize> encode_signal_info(const SignalInfo& info) {
       put(16, info.value);
       put(24, static_cast<int32_t>(info.status));
       break;
-    case Layout::Fault: put(16, info.address); break;
+    case Layout::Fault:
+      put(16, info.address);
+      break;
     case Layout::Child:
       put(16, info.sender.value());
       put(20, info.sender_uid);
@@ -74,7 +83,9 @@ SignalInfo decode_signal_info(std::span<const std::byte, kSigInfoSize> bytes) {
   info.error = get(4, int32_t{});
   info.code = get(8, int32_t{});
   switch (layout_of(info.signal, info.code)) {
-    case Layout::Queue: info.value = get(24, uint64_t{}); [[fallthrough]];
+    case Layout::Queue:
+      info.value = get(24, uint64_t{});
+      [[fallthrough]];
     case Layout::Kill:
       info.sender = Pid{get(16, int32_t{})};
       info.sender_uid = get(20, uint32_t{});
@@ -88,7 +99,9 @@ SignalInfo decode_signal_info(std::span<const std::byte, kSigInfoSize> bytes) {
       info.value = get(16, uint64_t{});
       info.status = get(24, int32_t{});
       break;
-    case Layout::Fault: info.address = get(16, uint64_t{}); break;
+    case Layout::Fault:
+      info.address = get(16, uint64_t{});
+      break;
     case Layout::Child:
       info.sender = Pid{get(16, int32_t{})};
       info.sender_uid = get(20, uint32_t{});

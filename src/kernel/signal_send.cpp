@@ -86,10 +86,11 @@ void Kernel::State::complete(Process& p, Task* thread, int signal) {
 Status Kernel::State::send(Process& p, Task* thread, const SignalInfo& info, bool forced) {
   const int signal = info.signal;
   const bool delivered = prepare(p, thread, signal, forced);
-  TRACE(tracer, Event::SignalGenerate, signal, info.error, info.code, (thread ? thread : p.threads.front())->comm, (thread ? thread->tid : p.pid).value());
+  TRACE(tracer, Event::SignalGenerate, signal, info.error, info.code, (thread ? thread : p.threads.front())->comm,
+        (thread ? thread->tid : p.pid).value());
   if (!delivered) return {};
   PendingSignals& queue = thread ? thread->pending : p.pending;
-  if (signal < 32 && in(queue.set, signal)) return {};  // ordinary signals queue once
+  if (signal < 32 && in(queue.set, signal)) return {};               // ordinary signals queue once
   const bool unlimited = signal < 32 && (info.code >= 0 || forced);  // kill(2) and the kernel may always
   size_t queued = p.pending.queue.size();
   for (const Task* t : p.threads) queued += t->pending.queue.size();
@@ -218,7 +219,8 @@ Status Kernel::set_action(Task& t, int signal, const SignalAction* action, Signa
   current = *action;
   current.mask &= ~kUnblockable;
   // POSIX: what is pending and now ignored is discarded.
-  if (current.handler == kIgnore || (current.handler == kDefault && in(kDefaultIgnored, signal))) state_->flush(*t.process, signal_bit(signal));
+  if (current.handler == kIgnore || (current.handler == kDefault && in(kDefaultIgnored, signal)))
+    state_->flush(*t.process, signal_bit(signal));
   return {};
 }
 

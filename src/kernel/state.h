@@ -16,8 +16,8 @@
 namespace vitro::kernel {
 
 struct Kernel::State final : SchedulerPort {
-  State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm, fs::Vfs& vfs,
-        Tracer& tracer);
+  State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm,
+        fs::Vfs& vfs, Tracer& tracer);
   ~State() override;
 
   // ---- scheduler's questions (kernel.cpp) ----
@@ -56,8 +56,8 @@ struct Kernel::State final : SchedulerPort {
   void check_cpu_timers(Task& t);
 
   // ---- fork, exec, exit ----
-  Status load_program(Task& t, const fs::DentryRef& at, const std::string& path, std::vector<std::string> arguments, std::vector<std::string> environment,
-                      unsigned flags, std::string* why);
+  Status load_program(Task& t, const fs::DentryRef& at, const std::string& path, std::vector<std::string> arguments,
+                      std::vector<std::string> environment, unsigned flags, std::string* why);
   Status kill_other_threads(Task& t);
   void complete_vfork(Process& p);
   void start_group_exit(Process& p, int wait_status);
@@ -114,9 +114,9 @@ struct Kernel::State final : SchedulerPort {
   FutexTable futexes;
   SymbolTable symbols;
 
-  std::map<int, std::unique_ptr<Task>> tasks;          // by tid, zombies included
-  std::map<int, std::unique_ptr<Process>> processes;   // by pid
-  Process* init = nullptr;                             // pid 1: adopts orphans and reaps them
+  std::map<int, std::unique_ptr<Task>> tasks;         // by tid, zombies included
+  std::map<int, std::unique_ptr<Process>> processes;  // by pid
+  Process* init = nullptr;                            // pid 1: adopts orphans and reaps them
   uint64_t forks = 0;
   uint64_t max_threads = 0;
 
@@ -125,10 +125,10 @@ struct Kernel::State final : SchedulerPort {
   bool first_ended = false;
   Exit exit;
   const std::function<void()>* on_first_exit = nullptr;
-  bool ending = false;                                 // everything that is left is being killed
-  bool host_asked = false;                             // poll_host() said no: the run must end
-  bool resolving = false;                              // inside the CPU's fill hook: no waiting
-  bool untimed = false;                                // reading for a person who looks on: no waiting, no time
+  bool ending = false;      // everything that is left is being killed
+  bool host_asked = false;  // poll_host() said no: the run must end
+  bool resolving = false;   // inside the CPU's fill hook: no waiting
+  bool untimed = false;     // reading for a person who looks on: no waiting, no time
 };
 
 }  // namespace vitro::kernel

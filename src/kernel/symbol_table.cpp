@@ -56,8 +56,10 @@ FileSymbols FileSymbols::parse(std::span<const std::byte> file) {
   for (unsigned i = 0; i < header->e_shnum; ++i) {
     const auto s = read_at<Elf64_Shdr>(file, header->e_shoff + uint64_t{i} * sizeof(Elf64_Shdr));
     if (!s) break;
-    if (s->sh_type == SHT_SYMTAB) table = s;
-    else if (s->sh_type == SHT_DYNSYM && !table) table = s;
+    if (s->sh_type == SHT_SYMTAB)
+      table = s;
+    else if (s->sh_type == SHT_DYNSYM && !table)
+      table = s;
   }
   if (!table || table->sh_offset > file.size()) return result;
   const auto strings = read_at<Elf64_Shdr>(file, header->e_shoff + uint64_t{table->sh_link} * sizeof(Elf64_Shdr));
@@ -84,7 +86,8 @@ std::optional<FileSymbols::Found> FileSymbols::find(uint64_t file_offset) const 
   for (const Segment& s : segments_) {
     if (file_offset < s.offset || file_offset - s.offset >= s.file_size) continue;
     const uint64_t address = file_offset - s.offset + s.address;
-    auto after = std::upper_bound(symbols_.begin(), symbols_.end(), address, [](uint64_t a, const Symbol& symbol) { return a < symbol.value; });
+    auto after =
+        std::upper_bound(symbols_.begin(), symbols_.end(), address, [](uint64_t a, const Symbol& symbol) { return a < symbol.value; });
     // The nearest one below that covers the address; a symbol without a size covers up to the next.
     bool nearest = true;
     for (auto it = after; it != symbols_.begin();) {

@@ -1,5 +1,5 @@
-// Names for user addresses, from the ELF symbol tables of mapped files. For people and traces only: reading a file here costs no virtual time and
-// leaves the page cache as it was.
+// Names for user addresses, from the ELF symbol tables of mapped files. For people and traces only: reading a file here costs no virtual
+// time and leaves the page cache as it was.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ class FileSymbols {
   struct Segment {
     uint64_t offset, file_size, address;
   };
-  std::vector<Symbol> symbols_;   // ascending by value
+  std::vector<Symbol> symbols_;  // ascending by value
   std::vector<Segment> segments_;
 };
 

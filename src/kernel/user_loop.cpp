@@ -10,8 +10,8 @@ namespace vitro::kernel {
 namespace {
 
 // asm/trapnr.h
-constexpr unsigned kDivide = 0, kDebug = 1, kBreakpoint = 3, kOverflow = 4, kBounds = 5, kInvalidOpcode = 6, kStackSegment = 12, kGeneralProtection = 13,
-                   kPageFault = 14, kFloatingPoint = 16, kAlignment = 17, kSimd = 19;
+constexpr unsigned kDivide = 0, kDebug = 1, kBreakpoint = 3, kOverflow = 4, kBounds = 5, kInvalidOpcode = 6, kStackSegment = 12,
+                   kGeneralProtection = 13, kPageFault = 14, kFloatingPoint = 16, kAlignment = 17, kSimd = 19;
 
 bool is_restart(Errno e) {
   return e == Errno::RestartSys || e == Errno::RestartNoIntr || e == Errno::RestartNoHand || e == Errno::RestartRestartBlock;
@@ -31,16 +31,16 @@ int floating_point_code(const hw::FpuState& fpu, bool simd) {
   } else {
     error = word(2, 2) & ~word(0, 2);
   }
-  if (error & 0x01) return 7;   // FPE_FLTINV
-  if (error & 0x04) return 3;   // FPE_FLTDIV
-  if (error & 0x08) return 4;   // FPE_FLTOVF
-  if (error & 0x12) return 5;   // FPE_FLTUND
-  if (error & 0x20) return 6;   // FPE_FLTRES
+  if (error & 0x01) return 7;  // FPE_FLTINV
+  if (error & 0x04) return 3;  // FPE_FLTDIV
+  if (error & 0x08) return 4;  // FPE_FLTOVF
+  if (error & 0x12) return 5;  // FPE_FLTUND
+  if (error & 0x20) return 6;  // FPE_FLTRES
   return 0;
 }
 
-// A non-canonical access through the stack segment is #SS, not #GP (SDM volume 3, 6.15). Without segment overrides that is: rsp or rbp as the base,
-// and the implicit accesses of push, pop, call, ret, enter and leave.
+// A non-canonical access through the stack segment is #SS, not #GP (SDM volume 3, 6.15). Without segment overrides that is: rsp or rbp as
+// the base, and the implicit accesses of push, pop, call, ret, enter and leave.
 bool uses_stack_segment(std::string_view text) {
   const size_t bracket = text.find('[');
   if (bracket != std::string_view::npos) {
@@ -70,16 +70,25 @@ void Kernel::State::user_loop(Task& t) {
     const hw::CpuStop stop = cpu.run();
     scheduler.account_user();
     switch (stop.kind) {
-      case hw::StopKind::Limit: break;
-      case hw::StopKind::Syscall: run_syscall(t); break;
-      case hw::StopKind::Fault: user_fault(t, stop); break;
-      case hw::StopKind::Exception: user_exception(t, stop); break;
+      case hw::StopKind::Limit:
+        break;
+      case hw::StopKind::Syscall:
+        run_syscall(t);
+        break;
+      case hw::StopKind::Fault:
+        user_fault(t, stop);
+        break;
+      case hw::StopKind::Exception:
+        user_exception(t, stop);
+        break;
       case hw::StopKind::Interrupt: {
-        // INT n: the gate's privilege refuses it; the instruction pointer stays on the instruction. The 32-bit entry (INT 0x80) is not offered.
+        // INT n: the gate's privilege refuses it; the instruction pointer stays on the instruction. The 32-bit entry (INT 0x80) is not
+        // offered.
         hw::UserRegisters r = cpu.registers();
         r.rip -= 2;
         cpu.set_registers(r);
-        if (stop.vector == 0x80) log.append(clock.now(), fmt::format("{}[{}]: 32-bit system call entry (int 0x80) is not supported", t.comm, t.tid.value()));
+        if (stop.vector == 0x80)
+          log.append(clock.now(), fmt::format("{}[{}]: 32-bit system call entry (int 0x80) is not supported", t.comm, t.tid.value()));
         trap_signal(t, kSigSegv, kSiKernel, 0, kGeneralProtection, stop.vector * 8u + 2, "general protection fault");
         break;
       }
@@ -137,15 +146,18 @@ void Kernel::State::user_fault(Task& t, const hw::CpuStop& stop) {
     const hw::UserRegisters r = cpu.registers();
     const size_t n = t.space()->read_remote(VirtAddr{r.rip}, code);
     const auto instruction = disassembler.decode(std::span{code}.first(n), VirtAddr{r.rip});
-    if (instruction && uses_stack_segment(instruction->text)) return trap_signal(t, kSigBus, kSiKernel, 0, kStackSegment, 0, "stack segment");
+    if (instruction && uses_stack_segment(instruction->text))
+      return trap_signal(t, kSigBus, kSiKernel, 0, kStackSegment, 0, "stack segment");
     return trap_signal(t, kSigSegv, kSiKernel, 0, kGeneralProtection, 0, "general protection fault");
   }
   const VirtAddr address = stop.fault.address;
   const mm::FaultOutcome outcome = t.space()->handle_fault(address, stop.access, hw::Privilege::User, mm::MayWait::Yes);
   using enum mm::FaultOutcome::Result;
   switch (outcome.result) {
-    case Resolved: return;
-    case WouldWait: CHECK(false, "a fault that may wait did not, at {:#x}", address.value());
+    case Resolved:
+      return;
+    case WouldWait:
+      CHECK(false, "a fault that may wait did not, at {:#x}", address.value());
     case SegvMapError:
     case SegvAccessError: {
       uint64_t code = stop.fault.error_code;
@@ -159,10 +171,11 @@ void Kernel::State::user_fault(Task& t, const hw::CpuStop& stop) {
     case OutOfMemory: {
       if (fatal_signal_pending(t)) return;  // it is the victim, or another's death is about to help
       const auto& usage = t.space()->usage();
-      const std::string line = fmt::format("Out of memory: Killed process {} ({}) total-vm:{}kB, anon-rss:{}kB, file-rss:{}kB, shmem-rss:{}kB, UID:{} pgtables:{}kB "
-                                           "oom_score_adj:{}",
-                                           t.process->pid.value(), t.comm, usage.total_vm * 4, usage.rss_anon * 4, usage.rss_file * 4, usage.rss_shmem * 4,
-                                           t.process->credentials.uid, usage.page_tables * 4, t.process->oom_score_adj);
+      const std::string line = fmt::format(
+          "Out of memory: Killed process {} ({}) total-vm:{}kB, anon-rss:{}kB, file-rss:{}kB, shmem-rss:{}kB, UID:{} pgtables:{}kB "
+          "oom_score_adj:{}",
+          t.process->pid.value(), t.comm, usage.total_vm * 4, usage.rss_anon * 4, usage.rss_file * 4, usage.rss_shmem * 4,
+          t.process->credentials.uid, usage.page_tables * 4, t.process->oom_score_adj);
       log.append(clock.now(), line);
       spdlog::warn("{}", line);
       TRACE(tracer, Event::OomMarkVictim, t.process->pid.value());
@@ -176,20 +189,28 @@ void Kernel::State::user_fault(Task& t, const hw::CpuStop& stop) {
 void Kernel::State::user_exception(Task& t, const hw::CpuStop& stop) {
   const uint64_t ip = cpu.instruction_pointer();
   switch (stop.vector) {
-    case kDivide: return trap_signal(t, kSigFpe, 1, ip, kDivide, 0, "divide error");
-    case kDebug: return trap_signal(t, kSigTrap, 2, ip, kDebug, 0, "debug");
-    case kBreakpoint: return trap_signal(t, kSigTrap, kSiKernel, 0, kBreakpoint, 0, "int3");
-    case kOverflow: return trap_signal(t, kSigSegv, kSiKernel, 0, kOverflow, 0, "overflow");
-    case kBounds: return trap_signal(t, kSigSegv, kSiKernel, 0, kBounds, 0, "bounds");
-    case kInvalidOpcode: return trap_signal(t, kSigIll, 2, ip, kInvalidOpcode, 0, "invalid opcode");
+    case kDivide:
+      return trap_signal(t, kSigFpe, 1, ip, kDivide, 0, "divide error");
+    case kDebug:
+      return trap_signal(t, kSigTrap, 2, ip, kDebug, 0, "debug");
+    case kBreakpoint:
+      return trap_signal(t, kSigTrap, kSiKernel, 0, kBreakpoint, 0, "int3");
+    case kOverflow:
+      return trap_signal(t, kSigSegv, kSiKernel, 0, kOverflow, 0, "overflow");
+    case kBounds:
+      return trap_signal(t, kSigSegv, kSiKernel, 0, kBounds, 0, "bounds");
+    case kInvalidOpcode:
+      return trap_signal(t, kSigIll, 2, ip, kInvalidOpcode, 0, "invalid opcode");
     case kFloatingPoint:
     case kSimd: {
       const int code = floating_point_code(cpu.fpu_state(), stop.vector == kSimd);
       if (code == 0) return;  // a spurious one
       return trap_signal(t, kSigFpe, code, ip, stop.vector, 0, stop.vector == kSimd ? "SIMD exception" : "fpu exception");
     }
-    case kAlignment: return trap_signal(t, kSigBus, 1, 0, kAlignment, 0, "alignment check");
-    default: return trap_signal(t, kSigSegv, kSiKernel, 0, kGeneralProtection, 0, "general protection fault");
+    case kAlignment:
+      return trap_signal(t, kSigBus, 1, 0, kAlignment, 0, "alignment check");
+    default:
+      return trap_signal(t, kSigSegv, kSiKernel, 0, kGeneralProtection, 0, "general protection fault");
   }
 }
 
@@ -200,10 +221,11 @@ void Kernel::State::trap_signal(Task& t, int signal, int code, uint64_t address,
   t.fault_error_code = error_code;
   if (action.handler <= 1 || (t.blocked & signal_bit(signal))) {
     const uint64_t ip = cpu.instruction_pointer(), sp = cpu.stack_pointer();
-    std::string line = vector == kPageFault && signal == kSigSegv
-                           ? fmt::format("{}[{}]: segfault at {:x} ip {:016x} sp {:016x} error {:x}", t.comm, t.tid.value(), address, ip, sp, error_code)
-                           : fmt::format("traps: {}[{}] {} ip:{:x} sp:{:x} error:{:x}", t.comm, t.tid.value(), vector == kPageFault ? "bus error" : name, ip, sp,
-                                         error_code);
+    std::string line =
+        vector == kPageFault && signal == kSigSegv
+            ? fmt::format("{}[{}]: segfault at {:x} ip {:016x} sp {:016x} error {:x}", t.comm, t.tid.value(), address, ip, sp, error_code)
+            : fmt::format("traps: {}[{}] {} ip:{:x} sp:{:x} error:{:x}", t.comm, t.tid.value(), vector == kPageFault ? "bus error" : name,
+                          ip, sp, error_code);
     if (const mm::Vma* v = t.space()->find(VirtAddr{ip}); v && v->file) {
       const std::string path = v->file->mapped_path();
       line += fmt::format(" in {}[{:x}+{:x}]", path.substr(path.rfind('/') + 1), v->start.value(), v->length().value());

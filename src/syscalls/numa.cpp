@@ -34,4 +34,15 @@ Result<long> sys_get_mempolicy(Context& c) {
   return 0;
 }
 
+// No other policy can be set: with one node they would all come to the same.
+Result<long> sys_set_mempolicy(Context& c) {
+  constexpr int kDefault = 0;
+  if (int_argument(c, 0) != kDefault) return fail(Errno::Invalid);
+  if (c[1] == 0 || c[2] <= 1) return 0;
+  uint64_t nodes = 0;
+  const uint64_t bits = std::min<uint64_t>(c[2] - 1, 64);
+  TRY(c.user.copy_in(address_argument(c, 1), std::as_writable_bytes(std::span{&nodes, 1}).first((bits + 7) / 8)));
+  return nodes == 0 ? Result<long>{0} : fail(Errno::Invalid);
+}
+
 }  // namespace vitro::syscalls

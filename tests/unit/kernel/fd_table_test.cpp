@@ -12,8 +12,12 @@ namespace {
 // Counts what is asked of it; gives empty objects.
 class CountingCaches final : public mm::KernelCaches {
  public:
-  Result<mm::SlabObject> allocate(mm::KernelCache, mm::Gfp) override { return limit-- > 0 ? Result<mm::SlabObject>(mm::SlabObject{}) : fail(Errno::NoMemory); }
-  Result<mm::SlabObject> allocate_bytes(Bytes, mm::Gfp) override { return limit-- > 0 ? Result<mm::SlabObject>(mm::SlabObject{}) : fail(Errno::NoMemory); }
+  Result<mm::SlabObject> allocate(mm::KernelCache, mm::Gfp) override {
+    return limit-- > 0 ? Result<mm::SlabObject>(mm::SlabObject{}) : fail(Errno::NoMemory);
+  }
+  Result<mm::SlabObject> allocate_bytes(Bytes, mm::Gfp) override {
+    return limit-- > 0 ? Result<mm::SlabObject>(mm::SlabObject{}) : fail(Errno::NoMemory);
+  }
   int limit = 1 << 30;
 };
 
@@ -56,8 +60,8 @@ TEST_F(FdTableTest, RespectsTheLimit) {
 TEST_F(FdTableTest, ReleasesWhenTheLastDescriptorOfADescriptionCloses) {
   auto f = file();
   ASSERT_EQ(table->install(f, false, 1024), 0);
-  ASSERT_EQ(table->install(*table->get(0), false, 1024), 1);   // dup
-  auto child = *table->copy(caches);                            // fork
+  ASSERT_EQ(table->install(*table->get(0), false, 1024), 1);  // dup
+  auto child = *table->copy(caches);                          // fork
   ASSERT_TRUE(table->close(0));
   ASSERT_TRUE(table->close(1));
   EXPECT_EQ(released, 0);
@@ -124,7 +128,9 @@ TEST_F(FdTableTest, BehavesLikeAMap) {
           model[fd] = f.get();
         }
         break;
-      case 2: ASSERT_EQ(table->close(fd).has_value(), model.erase(fd) == 1); break;
+      case 2:
+        ASSERT_EQ(table->close(fd).has_value(), model.erase(fd) == 1);
+        break;
       default: {
         const auto got = table->get(fd);
         ASSERT_EQ(got ? got->get() : nullptr, model.contains(fd) ? model[fd] : nullptr);

@@ -36,7 +36,10 @@ class IdleCpu final : public hw::Cpu {
 
 class SchedulerTest : public testing::Test, public SchedulerPort {
  protected:
-  SchedulerTest() : ram(std::move(*hw::Ram::create(mib(16)))), mmu(*ram, hw::TlbConfig{}, timing, tracer), scheduler(cpu, clock, mmu, timing, tracer, *this) {}
+  SchedulerTest()
+      : ram(std::move(*hw::Ram::create(mib(16)))),
+        mmu(*ram, hw::TlbConfig{}, timing, tracer),
+        scheduler(cpu, clock, mmu, timing, tracer, *this) {}
   bool signal_pending(const Task& t) const override { return t.pending.set & ~t.blocked; }
   bool fatal_signal_pending(const Task& t) const override { return t.pending.set & signal_bit(kSigKill); }
   bool poll_host() override { return true; }
@@ -171,13 +174,16 @@ TEST_F(SchedulerTest, HogsShareTheCpuByWeight) {
   bool stop = false;
   const int nice[3] = {0, 0, 5};
   for (int i = 0; i < 3; ++i)
-    spawn("hog", [&, i] {
-      while (!stop) {
-        burn(microseconds(100));
-        spent[i] += microseconds(100);
-        if (clock.now() > seconds(2)) stop = true;
-      }
-    }, nice[i]);
+    spawn(
+        "hog",
+        [&, i] {
+          while (!stop) {
+            burn(microseconds(100));
+            spent[i] += microseconds(100);
+            if (clock.now() > seconds(2)) stop = true;
+          }
+        },
+        nice[i]);
   EXPECT_EQ(run(), Scheduler::Ended::Done);
   EXPECT_NEAR(static_cast<double>(spent[0].value()) / static_cast<double>(spent[1].value()), 1.0, 0.05);
   EXPECT_NEAR(static_cast<double>(spent[0].value()) / static_cast<double>(spent[2].value()), 1024.0 / 335, 0.2);

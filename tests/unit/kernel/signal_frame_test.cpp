@@ -102,7 +102,13 @@ TEST(SignalInfo, LaysOutWhatTheHeadersSay) {
   };
   SignalInfo fault{.signal = SIGSEGV, .code = SEGV_MAPERR, .address = 0x1234567890};
   EXPECT_EQ(reinterpret_cast<uint64_t>(host(fault).si_addr), 0x1234567890u);
-  SignalInfo child{.signal = SIGCHLD, .code = CLD_KILLED, .sender = Pid{77}, .sender_uid = 5, .status = 9, .user_time = 30'000'000, .system_time = 20'000'000};
+  SignalInfo child{.signal = SIGCHLD,
+                   .code = CLD_KILLED,
+                   .sender = Pid{77},
+                   .sender_uid = 5,
+                   .status = 9,
+                   .user_time = 30'000'000,
+                   .system_time = 20'000'000};
   EXPECT_EQ(host(child).si_pid, 77);
   EXPECT_EQ(host(child).si_uid, 5u);
   EXPECT_EQ(host(child).si_status, 9);
@@ -115,7 +121,8 @@ TEST(SignalInfo, LaysOutWhatTheHeadersSay) {
   EXPECT_EQ(host(timer).si_timerid, 3);
   EXPECT_EQ(host(timer).si_overrun, 7);
   EXPECT_EQ(host(timer).si_value.sival_int, 42);
-  for (const SignalInfo& info : {fault, child, queued, timer}) EXPECT_EQ(encode_signal_info(decode_signal_info(encode_signal_info(info))), encode_signal_info(info));
+  for (const SignalInfo& info : {fault, child, queued, timer})
+    EXPECT_EQ(encode_signal_info(decode_signal_info(encode_signal_info(info))), encode_signal_info(info));
 }
 
 }  // namespace
