@@ -11,6 +11,7 @@
 
 #include "commands.h"
 #include "size_option.h"
+#include "tlb_options.h"
 #include "vitro/machine/machine.h"
 #include "vitro/report/statistics.h"
 
@@ -19,6 +20,7 @@ namespace {
 
 struct RunOptions {
   std::string ram = "1G", disk = "16G", reserved = "0";
+  TlbOptions tlb;
   std::string mmu = "exact", verify = "off", log_level = "warn";
   std::string trace, trace_out = "-";
   bool stats = false, strace = false;
@@ -29,7 +31,7 @@ struct RunOptions {
   std::vector<std::string> command;
 };
 
-const std::map<std::string, hw::MmuMode> kModes{{"exact", hw::MmuMode::Exact}, {"fast", hw::MmuMode::Fast}};
+const std::map<std::string, hw::MmuMode> kModes{{"exact", hw::MmuMode::Exact}, {"trap", hw::MmuMode::Trap}, {"fast", hw::MmuMode::Fast}};
 const std::map<std::string, mm::Verify> kVerify{{"off", mm::Verify::Off}, {"cheap", mm::Verify::Cheap}, {"full", mm::Verify::Full}};
 
 template <class T>
@@ -57,6 +59,7 @@ Result<machine::MachineOptions, UserError> machine_options(const RunOptions& o) 
   m.disk = TRY(parse_size("--disk", o.disk));
   m.reserved = TRY(parse_size("--reserved", o.reserved));
   m.mmu = kModes.at(o.mmu);
+  m.tlb = TRY(tlb_config(o.tlb, m.mmu));
   m.verify = kVerify.at(o.verify);
   m.seed = o.seed;
   m.trace = o.trace;
@@ -111,7 +114,9 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
   auto o = std::make_shared<RunOptions>();
   CLI::App* run_command = app.add_subcommand("run", "Run a program on a simulated machine");
   run_command->add_option("--ram", o->ram, "Size of the machine's RAM, 16M to 1T (default 1G)")->type_name("SIZE");
-  run_command->add_option("--mmu", o->mmu, "What the MMU sees: exact (every access; the default) or fast (page tables and faults only)")->check(CLI::IsMember(keys(kModes)));
+  run_command->add_option("--mmu", o->mmu, "What the MMU sees: exact (every access; the default), trap (first-level TLB misses) or fast (page tables and faults only)")
+      ->check(CLI::IsMember(keys(kModes)));
+  add_tlb_options(*run_command, o->tlb);
   run_command->add_option("--trace", o->trace, "Events to trace: page-fault, tlb-miss, syscall, signal, task, alloc, ... or event names; * and ? match")->type_name("LIST");
   run_command->add_option("--trace-out", o->trace_out, "Where the trace goes (default: stderr)")->type_name("FILE");
   run_command->add_flag("--stats", o->stats, "Print the counters to stderr when the program has ended");

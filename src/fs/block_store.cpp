@@ -74,8 +74,9 @@ class DiskBlockStore final : public BlockStore {
     return wait_for(*t);
   }
   // The lower layer shares this disk's queue and latency, as if its files lay here.
+  bool timed() const override { return blocking_.may_wait(); }
   void charge_read(Bytes n) override {
-    if (n == Bytes{0} || total_ == 0 || !blocking_.may_wait()) return;
+    if (n == Bytes{0} || total_ == 0 || !timed()) return;
     auto t = std::make_shared<Transfer>();
     const uint64_t sectors = std::min((n.value() + hw::Disk::kSectorSize - 1) / hw::Disk::kSectorSize, total_ * kSectorsPerBlock);
     t->buffer.resize(sectors * hw::Disk::kSectorSize);

@@ -253,6 +253,7 @@ Result<TreeNode*> TreeFileSystem::ensure_directory(std::string_view path, uint32
 
 void TreeFileSystem::count_io(mm::VmItem item, Bytes n) {
   constexpr uint64_t kSector = 512;
+  if (config_.store && !config_.store->timed()) return;
   if (mm::VirtualMemory* vm = vfs_.services().vm) vm->physical().stat().add(item, static_cast<int64_t>((n.value() + kSector - 1) / kSector));
 }
 

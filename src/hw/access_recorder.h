@@ -67,9 +67,12 @@ class AccessRecorder {
   }
   // The instruction with these accesses faulted at its first access of kind `kind` to `page`.
   void fault(std::span<const MemoryAccess> accesses, uint64_t page, Access kind);
-  // `trap`: a read of the page is about to be filled that was counted before the write of the same instruction faulted.
-  bool already_counted(uint64_t vpn, Access access) const {
-    return access == Access::Read && position_.repeating && position_.repeats[0] == vpn;
+  // `trap`: a read of the page is about to be filled that was counted before the write of the same instruction faulted. True for the first
+  // fill of the page only: the block may be long enough to lose the page and to read it once more.
+  bool take_counted(uint64_t vpn, Access access) {
+    if (!position_.repeating || position_.repeats[0] != vpn) return false;
+    begin_or_end_repeats();
+    return access == Access::Read;
   }
 
  private:

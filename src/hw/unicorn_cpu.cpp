@@ -496,7 +496,7 @@ bool UnicornCpu::fill_data(uint64_t va, Access access, const Translation& t, uc_
   }
   uint64_t physical = frame.address().value();
   if (mode_ == MmuMode::Trap) {
-    if (recorder_.already_counted(page.value(), access)) [[unlikely]] {
+    if (recorder_.take_counted(page.value(), access)) [[unlikely]] {
       writable = false;  // counted before the write of the same instruction faulted; the write comes here next
     } else {
       const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{va}, access);

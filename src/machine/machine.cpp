@@ -226,7 +226,10 @@ Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::
     const bool terminal = ::isatty(fd);
     first.standard[fd] = fs::make_host_stream(*vfs_, fd, terminal ? fs::kOpenReadWrite : modes[fd], *console_);
   }
-  TRY(kernel_->start(first));
+  const auto started = kernel_->start(first);
+  // A trace that could not be written ends the run early, and is then what the user has to know.
+  if (TraceSink* sink = tracer_.sink(); !started && sink && sink->failed()) TRY(sink->flush());
+  TRY(started);
   const kernel::Exit exit = kernel_->run(at_first_exit);
   if (TraceSink* sink = tracer_.sink()) TRY(sink->flush());
   return exit;

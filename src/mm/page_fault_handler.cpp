@@ -78,6 +78,10 @@ FaultOutcome AddressSpace::handle_fault(VirtAddr address, hw::Access access, hw:
       if (result != Attempt::Again) break;
     }
     if (result == Attempt::WouldWait) return {FaultOutcome::Result::WouldWait, FaultKind::Bad, false};
+    // A bad access is handled, and counted, once: when it is asked for again with the registers known.
+    if (result != Attempt::Done && may_wait == MayWait::No) return {outcome_of(result), FaultKind::Bad, false};
+  } else if (may_wait == MayWait::No) {
+    return {FaultOutcome::Result::SegvMapError, FaultKind::Bad, false};
   } else if (hw::canonical(address) && s.vm.mmu().inspect(address).ok) {
     report.error_code |= hw::FaultCode::kProtection;  // the kernel half is mapped, but not for user mode
   }

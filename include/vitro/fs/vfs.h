@@ -153,6 +153,8 @@ class BlockStore {
   // May wait (the disk has a latency) where called from a task.
   virtual Status read_blocks(uint64_t first, std::span<const std::span<std::byte>> blocks) = 0;
   virtual Status write_block(uint64_t block, std::span<const std::byte> data) = 0;
+  // Whether transfers take time and count as I/O now: not at set-up, nor while somebody merely looks on (symbols for a trace).
+  virtual bool timed() const = 0;
   // Charges the latency of reading `n` bytes that do not lie on this disk (the lower layer's files).
   virtual void charge_read(Bytes n) = 0;
   virtual uint64_t total_blocks() const = 0;
