@@ -21,6 +21,7 @@ SetCommand add_run_command(CLI::App& app, Action& chosen);
 size_t program_position(const CLI::App& run_command, const std::vector<std::string>& words);
 void add_demo_command(CLI::App& app, Action& chosen);
 void add_trace_command(CLI::App& app, Action& chosen);
+void add_syscalls_command(CLI::App& app, Action& chosen);
 void add_tlbs_command(CLI::App& app, Action& chosen);
 
 // One line on stderr: "vitro: WHAT: HINT".

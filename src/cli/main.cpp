@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   const cli::SetCommand set_command = cli::add_run_command(app, chosen);
   cli::add_demo_command(app, chosen);
   cli::add_trace_command(app, chosen);
+  cli::add_syscalls_command(app, chosen);
   cli::add_tlbs_command(app, chosen);
 
   std::vector<std::string> words(argv + 1, argv + argc);
