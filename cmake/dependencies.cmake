@@ -11,16 +11,22 @@ find_package(Boost REQUIRED COMPONENTS context)
 find_package(Threads REQUIRED)
 pkg_check_modules(capstone REQUIRED IMPORTED_TARGET capstone)
 
-# Unicorn >= 2.1.1: the system's, or the static library that scripts/setup put into build/deps/unicorn.
+# Unicorn >= 2.1.1: the system's, or the static library that scripts/setup put into build/deps/unicorn. Static is preferred: blocks are kept short
+# enough for Unicorn's translator by wrapping one of its functions (src/hw/unicorn_cpu.cpp), which a shared library does not allow.
 set(VITRO_UNICORN_DIR ${CMAKE_SOURCE_DIR}/build/deps/unicorn CACHE PATH "Where include/unicorn and lib/libunicorn.a are")
 pkg_check_modules(unicorn IMPORTED_TARGET unicorn>=2.1.1)
 add_library(vitro_unicorn INTERFACE)
 if(unicorn_FOUND)
-  target_link_libraries(vitro_unicorn INTERFACE PkgConfig::unicorn)
+  find_library(VITRO_UNICORN_ARCHIVE libunicorn.a HINTS ${unicorn_LIBRARY_DIRS} ${unicorn_LIBDIR})
+  target_include_directories(vitro_unicorn SYSTEM INTERFACE ${unicorn_INCLUDE_DIRS})
 elseif(EXISTS ${VITRO_UNICORN_DIR}/lib/libunicorn.a)
+  set(VITRO_UNICORN_ARCHIVE ${VITRO_UNICORN_DIR}/lib/libunicorn.a)
   target_include_directories(vitro_unicorn SYSTEM INTERFACE ${VITRO_UNICORN_DIR}/include)
-  # Blocks are kept short enough for Unicorn's translator (src/hw/unicorn_cpu.cpp): a static library's function can be wrapped.
-  target_link_libraries(vitro_unicorn INTERFACE -Wl,--wrap=gen_intermediate_code_x86_64 ${VITRO_UNICORN_DIR}/lib/libunicorn.a Threads::Threads m)
 else()
   message(FATAL_ERROR "Unicorn >= 2.1.1 was not found: run scripts/setup, which obtains it")
+endif()
+if(VITRO_UNICORN_ARCHIVE)
+  target_link_libraries(vitro_unicorn INTERFACE -Wl,--wrap=gen_intermediate_code_x86_64 ${VITRO_UNICORN_ARCHIVE} Threads::Threads m)
+else()
+  target_link_libraries(vitro_unicorn INTERFACE PkgConfig::unicorn)
 endif()

@@ -4,6 +4,8 @@ target_compile_options(vitro_options INTERFACE -Wall -Wextra -Wno-missing-field-
 if(VITRO_SANITIZE)
   target_compile_options(vitro_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   target_link_options(vitro_options INTERFACE -fsanitize=address,undefined)
+  target_sources(vitro_options INTERFACE
+                 $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${CMAKE_SOURCE_DIR}/cmake/sanitizer_defaults.cpp>)
 endif()
 
 # vitro_layer(NAME [LOWER...]): lower layers come along transitively.

@@ -36,6 +36,8 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
   bool wait_for_input() override;
   bool wait_for_input_until(Nanoseconds until_event) override;
   bool poll_host() override;
+  // The signal whose repetition ended the run although the guest did not listen; 0: none did.
+  int ended_by() const { return ended_by_; }
 
  private:
   static constexpr size_t kStreams = 3;
@@ -45,6 +47,7 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
   std::function<bool(int)> forward_;
   std::array<WaitQueue, kStreams> queues_;
   int interrupted_ = 0;
+  int ended_by_ = 0;
 };
 
 }  // namespace vitro::machine

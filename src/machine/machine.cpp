@@ -230,7 +230,8 @@ Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::
   // A trace that could not be written ends the run early, and is then what the user has to know.
   if (TraceSink* sink = tracer_.sink(); !started && sink && sink->failed()) TRY(sink->flush());
   TRY(started);
-  const kernel::Exit exit = kernel_->run(at_first_exit);
+  kernel::Exit exit = kernel_->run(at_first_exit);
+  if (console_->ended_by()) exit = {.signal = console_->ended_by()};
   if (TraceSink* sink = tracer_.sink()) TRY(sink->flush());
   return exit;
 }
