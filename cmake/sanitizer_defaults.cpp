@@ -3,8 +3,9 @@
 
 extern "C" {
 
-// Frames of returned functions stay poisoned: a fibre's stack that is used after its frame has gone is found too.
-const char* __asan_default_options() { return "detect_stack_use_after_return=1"; }
+// Frames of returned functions stay poisoned: a fibre's stack that is used after its frame has gone is found too. Nothing is printed
+// about suppressions: standard error belongs to guests and to the tests that read it.
+const char* __asan_default_options() { return "detect_stack_use_after_return=1:print_suppressions=0"; }
 
 const char* __ubsan_default_options() { return "print_stacktrace=1"; }
 

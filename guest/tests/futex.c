@@ -14,6 +14,9 @@ static long futex(volatile uint32_t* word, int op, uint32_t value, const struct 
   return syscall(SYS_futex, word, op, value, timeout, word2, value3);
 }
 
+// Long enough for the others to reach their calls, on a loaded machine too.
+static void settle(void) { usleep(200000); }
+
 static volatile uint32_t word, other;
 static volatile int awake;
 static pthread_mutex_t robust;
@@ -46,13 +49,13 @@ int main(void) {
   word = 0;
   pthread_t threads[4];
   for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, waiter, NULL);
-  usleep(20000);
+  settle();
   check(futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0) == 1, "one of four waiters is woken");
-  usleep(20000);
+  settle();
   check(awake == 1, "and only one");
   check(futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (const struct timespec*)(uintptr_t)2, &other, 0) == 3,
         "one more is woken, two are moved to another word");
-  usleep(20000);
+  settle();
   check(awake == 2, "the moved ones sleep on");
   check(futex(&other, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0) == 2, "until that word is woken");
   for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
@@ -64,7 +67,7 @@ int main(void) {
     while (*shared == 0) futex(shared, FUTEX_WAIT, 0, NULL, NULL, 0);
     _exit((int)*shared);
   }
-  usleep(20000);
+  settle();
   *shared = 6;
   futex(shared, FUTEX_WAKE, 1, NULL, NULL, 0);
   int status;

@@ -104,6 +104,16 @@ int main(void) {
   must(waitpid(child, &status, 0) == child && status == 0, "the writer");
   check(right && got == 1 << 20, "1 MiB in one write arrives whole and in order");
   check(lseek(fds[0], 0, SEEK_SET) == -1 && errno == ESPIPE, "a pipe cannot seek");
+  close(fds[0]);
+
+  // As a shell's <( ) does: the writer is gone before the reader opens the pipe by its name.
+  must(pipe(fds) == 0 && write(fds[1], "gone", 4) == 4, "pipe");
+  close(fds[1]);
+  char name[32];
+  snprintf(name, sizeof name, "/dev/fd/%d", fds[0]);
+  int again = open(name, O_RDONLY);
+  check(again >= 0 && read(again, buffer, 10) == 4 && read(again, buffer, 10) == 0, "a pipe without writers opens by its name at once");
+  close(again);
   check(fcntl(fds[0], F_GETFL) == O_RDONLY && write(fds[0], "x", 1) == -1 && errno == EBADF, "nor be written at its reading end");
   return 0;
 }

@@ -230,13 +230,15 @@ Result<std::shared_ptr<File>> open_fifo(Vfs& vfs, const std::shared_ptr<Inode>& 
     inode->fifo = pipe;
   }
   const unsigned mode = flags & kOpenAccessMode;
+  // A pipe(2) that is opened once more (/dev/fd/63) waits for nobody: its other end may have come and gone.
+  const bool waits = &inode->file_system() != vfs.state().pipes.get();
   const bool non_blocking = flags & kOpenNonBlock;
-  if (mode == kOpenWrite && non_blocking && pipe->readers() == 0) return fail(Errno::NoDeviceOrAddress);
+  if (waits && mode == kOpenWrite && non_blocking && pipe->readers() == 0) return fail(Errno::NoDeviceOrAddress);
   const uint64_t readers_before = pipe->readers_ever(), writers_before = pipe->writers_ever();
   auto file = std::make_shared<PipeFile>(inode, pipe, flags);
-  if (mode == kOpenRead && !non_blocking)
+  if (waits && mode == kOpenRead && !non_blocking)
     while (pipe->writers() == 0 && pipe->writers_ever() == writers_before) TRY(blocking.wait(pipe->partners()));
-  if (mode == kOpenWrite && !non_blocking)
+  if (waits && mode == kOpenWrite && !non_blocking)
     while (pipe->readers() == 0 && pipe->readers_ever() == readers_before) TRY(blocking.wait(pipe->partners()));
   return std::shared_ptr<File>(file);
 }

@@ -10,6 +10,7 @@
 namespace vitro::fs {
 namespace {
 
+constexpr uint64_t kDirectoryEntrySize = 20;  // mm/shmem.c: BOGO_DIRENT_SIZE
 constexpr int kKeepSize = 1, kPunchHole = 2, kZeroRange = 16;  // include/uapi/linux/falloc.h
 
 // Bytes for clearing part of a file.
@@ -43,6 +44,7 @@ Attributes TreeInode::attributes() {
   if (node_.lower_bytes > 0) pages = std::max(pages, Bytes{node_.lower_bytes}.pages_up().value());
   else if (!fs_.store() && pages_) pages = std::max(pages, pages_->cached_pages().value());
   if (node_.type() == kDirectory && fs_.store()) pages = 1;
+  if (node_.type() == kDirectory && !fs_.store()) a.size = kDirectoryEntrySize * (2 + node_.entries.size());
   a.blocks = pages * (kPageSize / 512);
   a.accessed = node_.accessed, a.modified = node_.modified, a.changed = node_.changed, a.born = node_.born;
   return a;

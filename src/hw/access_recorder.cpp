@@ -37,17 +37,15 @@ void AccessRecorder::begin_or_end_repeats() {
   if (!position_.repeating) position_.repeat_count = position_.repeats_seen = 0;
 }
 
-void AccessRecorder::count_data(uint64_t address, Access access) {
-  if (position_.repeating) [[unlikely]] {
-    if (position_.repeats[position_.repeats_seen] == address >> kPageShift) {
-      if (++position_.repeats_seen == position_.repeat_count) begin_or_end_repeats();
-      recent_[data_in_block_++ % recent_.size()] = address >> kPageShift;
-      return;
-    }
+// Whether the access was counted before its instruction faulted.
+bool AccessRecorder::repeated(uint64_t address) {
+  if (position_.repeats[position_.repeats_seen] != address >> kPageShift) {
     begin_or_end_repeats();
+    return false;
   }
+  if (++position_.repeats_seen == position_.repeat_count) begin_or_end_repeats();
   recent_[data_in_block_++ % recent_.size()] = address >> kPageShift;
-  mmu_.count_access(VirtAddr{address}, access);
+  return true;
 }
 
 // The instruction faulted at its first access to `page`. What it accessed before has been counted and will come again.

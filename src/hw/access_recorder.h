@@ -78,7 +78,13 @@ class AccessRecorder {
  private:
   void settle(bool reached);
   void count_fetches(uint64_t address, uint32_t size);
-  void count_data(uint64_t address, Access access);
+  void count_data(uint64_t address, Access access) {
+    if (position_.repeating && repeated(address)) [[unlikely]]
+      return;
+    recent_[data_in_block_++ % recent_.size()] = address >> kPageShift;
+    mmu_.count_access(VirtAddr{address}, access);
+  }
+  bool repeated(uint64_t address);
   void begin_or_end_repeats();
 
   Mmu& mmu_;

@@ -1,7 +1,8 @@
 // Which page a physical address belongs to, when all the emulator reports of an access is its physical address.
 //
 // A frame that is mapped at one page is handed to the emulator at its own physical address; at a second page, at an alias: the same RAM
-// once more, `stride` higher. The zero frame, which may be mapped at very many pages, has a window of its own with one slot a page.
+// once more, `stride` higher. Data is given an alias in any case: the emulator looks for code that a store may have overwritten at every store to
+// memory that it may execute, and aliases are not executable. The zero frame, which may be mapped at very many pages, has a window of its own with one slot a page.
 // Invariant: within an epoch (between two flushes of the soft TLB) no two live entries of the soft TLB share a slot.
 #pragma once
 
@@ -30,10 +31,11 @@ class AliasMap {
   }
 
   // Where an access of `page` to `frame` goes. Nullopt: every slot is taken by another page, so the soft TLB has to be flushed first.
-  // `reusable(vpn)` says whether the page that holds a slot is known not to be in the soft TLB. With `highest` 0 only the frame itself.
+  // `reusable(vpn)` says whether the page that holds a slot is known not to be in the soft TLB. From alias `lowest` to `highest`; 0 is the
+  // frame itself.
   template <class Reusable>
-  std::optional<uint64_t> place(Pfn frame, Vpn page, unsigned highest, Reusable reusable) {
-    for (unsigned k = 0; k <= highest; ++k) {
+  std::optional<uint64_t> place(Pfn frame, Vpn page, unsigned lowest, unsigned highest, Reusable reusable) {
+    for (unsigned k = lowest; k <= highest; ++k) {
       if (slots_[k].empty()) slots_[k] = LazyArray<Slot>(frames_);
       Slot& slot = slots_[k][frame.value()];
       if (slot.epoch == epoch_ && slot.page != page.value() && !reusable(Vpn{slot.page})) continue;

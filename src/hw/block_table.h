@@ -39,6 +39,7 @@ class BlockTable {
     if (f.writable_epoch == epoch) return;
     f.writable_epoch = epoch;
     ++f.version;
+    if (f.has_code) ++generation_;
   }
   // Instructions were fetched from the frame in `epoch`.
   void note_fetched(Pfn frame, uint64_t epoch) {
@@ -53,6 +54,14 @@ class BlockTable {
   void invalidate(Pfn frame) {
     ++frames_[frame.value()].version;
     frames_[frame.value()].has_code = false;
+    ++generation_;
+  }
+  // Changes whenever what is known of any block may be wrong from now on; pages that were fetched from may have changed, too.
+  uint64_t generation() const { return generation_; }
+  void start_generation() { ++generation_; }
+  // Whether the guest may write to the block in `epoch`.
+  bool writable(const BlockPlace& place, uint64_t epoch) const {
+    return writable(place.start.pfn(), epoch) || (place.second_frame != Pfn{0} && writable(place.second_frame, epoch));
   }
 
   BlockFacts find(const BlockPlace& place, uint64_t epoch) {
@@ -92,6 +101,7 @@ class BlockTable {
   void for_each_instruction(const BlockPlace& place, Visit visit) const;
 
   std::span<const std::byte> ram_;
+  uint64_t generation_ = 1;
   LazyArray<Frame> frames_;
   std::unique_ptr<std::array<Entry, kEntries>> entries_storage_;
   Entry* entries_;

@@ -1,5 +1,7 @@
 #include "vitro/hw/mmu.h"
 
+#include <algorithm>
+
 #include "large_page_fills.h"
 #include "unbounded_tlb.h"
 #include "vitro/base/check.h"
@@ -33,11 +35,40 @@ Mmu::Mmu(Ram& ram, const TlbConfig& config, const TimingModel& timing, Tracer& t
       tracer_(tracer),
       tlbs_(std::make_unique<TlbHierarchy>(config)),
       unbounded_(std::make_unique<UnboundedTlb>()),
-      large_fills_(std::make_unique<LargePageFills>()) {}
+      large_fills_(std::make_unique<LargePageFills>()) {
+  recent_data_.mask = std::min<uint64_t>(config.l1d_4k.sets(), RecentPages::kSlots) - 1;
+  recent_code_.mask = std::min<uint64_t>(config.l1i.sets(), RecentPages::kSlots) - 1;
+  forget_recent();
+}
 
 Mmu::~Mmu() = default;
 
+void Mmu::forget_recent() {
+  if (!any_recent_) return;
+  any_recent_ = false;
+  recent_data_.pages.fill(RecentPages::kNone);
+  recent_code_.pages.fill(RecentPages::kNone);
+}
+
+void Mmu::count_unfiltered(VirtAddr address, Access access) {
+  if (!modelled_) return;
+  const bool fetch = access == Access::Fetch;
+  MmuCounters::Level& level = fetch ? counters_.l1i : counters_.l1d;
+  ++level.accesses;
+  if (tlbs_->hit_first(address, access, needed_rights(access, Privilege::User), tag_)) [[likely]]
+    ++level.hits;
+  else
+    miss_first(address, access, Privilege::User);
+  const uint64_t vpn = address.value() >> kPageShift;
+  if (tlbs_->shares_with_large(access)) return forget_recent();
+  RecentPages& recent = fetch ? recent_code_ : recent_data_;
+  const bool small = tlbs_->holds_small(address, access, tag_);
+  recent.pages[vpn & recent.mask] = small ? vpn << 1 | (access == Access::Write) : RecentPages::kNone;
+  any_recent_ = true;
+}
+
 void Mmu::load_cr3(PhysAddr root, Pcid pcid, KeepPcid keep) {
+  forget_recent();
   root_ = root;
   pcid_ = pcid;
   tag_ = tag_of(pcid);
@@ -69,6 +100,7 @@ Result<Translation, Fault> Mmu::translate(VirtAddr address, Access access, Privi
   const WalkResult tables = walk_tables(address, access, privilege);
   if (!tables.ok) return fail(tables.fault);
   if (modelled_) {
+    forget_recent();
     MmuCounters::Level& level = access == Access::Fetch ? counters_.l1i : counters_.l1d;
     ++level.accesses;
     if (tlbs_->hit_first(address, access, needed_rights(access, privilege), tag_))
@@ -178,6 +210,7 @@ Mmu::FillRights Mmu::count_fill(VirtAddr address, Access access) {
 }
 
 void Mmu::invalidate_pages(VirtAddr first, Pages n, Pcid pcid, FlushReason reason) {
+  forget_recent();
   const Pcid tag = tag_of(pcid);
   // On a core without PCIDs nothing but the current address space is cached; elsewhere `tag` says whose.
   const bool current = pcid == pcid_;
@@ -196,6 +229,7 @@ void Mmu::invalidate_pages(VirtAddr first, Pages n, Pcid pcid, FlushReason reaso
 }
 
 void Mmu::flush_pcid(Pcid pcid, FlushReason reason) {
+  forget_recent();
   if (tlbs_->config().pcid || pcid == pcid_) {
     tlbs_->flush_pcid(tag_of(pcid));
     unbounded_->flush_pcid(tag_of(pcid));
@@ -205,6 +239,7 @@ void Mmu::flush_pcid(Pcid pcid, FlushReason reason) {
 }
 
 void Mmu::flush_all(FlushReason reason) {
+  forget_recent();
   tlbs_->flush_all();
   unbounded_->flush_all();
   flush_soft();

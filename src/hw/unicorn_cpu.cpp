@@ -31,6 +31,9 @@
 // table when a block has too many: a guest could bring the host down with 233 FXCHs in a row. So blocks are kept short where the linker
 // lets us step in between (ld --wrap=gen_intermediate_code_x86_64; possible with a static libunicorn). How blocks are cut makes no other
 // difference.
+//
+// Unicorn also loses its way when its buffer of translations is full: it empties the buffer in the middle of a run and then jumps into what
+// was there. So we watch how far the buffer has filled (a block's descriptor lies in it), and empty it between two runs.
 struct CPUState;
 struct TranslationBlock;
 extern "C" {
@@ -39,13 +42,68 @@ void __wrap_gen_intermediate_code_x86_64(CPUState* cpu, TranslationBlock* block,
 }
 
 namespace {
+constexpr uint64_t kTranslationBuffer = 64u << 20;
+
+// How far the translations of one engine have filled its buffer.
+struct TranslationWatch {
+  uintptr_t first = UINTPTR_MAX;  // the lowest block seen: about the start of the buffer
+  std::atomic<uint32_t>* attention;
+  uint32_t request;  // set in `attention` when it is time to empty the buffer
+
+  void see(const void* block) {
+    const auto at = reinterpret_cast<uintptr_t>(block);
+    first = std::min(first, at);
+    if (at - first > kTranslationBuffer / 4 * 3) attention->fetch_or(request, std::memory_order_relaxed);
+  }
+};
+
 bool blocks_are_bounded = false;
-}
+TranslationWatch* translating = nullptr;  // of the engine that runs
+}  // namespace
 
 void __wrap_gen_intermediate_code_x86_64(CPUState* cpu, TranslationBlock* block, int maximum_instructions) {
   constexpr int kMaximumInstructions = 64;
   blocks_are_bounded = true;
+  if (translating) translating->see(block);
   __real_gen_intermediate_code_x86_64(cpu, block, std::min(maximum_instructions, kMaximumInstructions));
+}
+
+// With memory hooks Unicorn looks up the memory region of every access in its tree of regions, or in the one it found last. Here too the
+// linker lets us step in between: a small cache of what it found, by 16 MiB of physical memory. Its answer is the same for all of those,
+// as whatever we map begins at a multiple of that, and nothing beyond the end of RAM is ever asked for.
+struct uc_struct;
+struct FlatView;
+struct MemoryRegion;
+extern "C" {
+[[gnu::weak]] MemoryRegion* __real_flatview_translate_x86_64(uc_struct* uc, FlatView* view, uint64_t address, uint64_t* offset,
+                                                             uint64_t* length, bool is_write, unsigned attributes);
+MemoryRegion* __wrap_flatview_translate_x86_64(uc_struct* uc, FlatView* view, uint64_t address, uint64_t* offset, uint64_t* length,
+                                               bool is_write, unsigned attributes);
+}
+
+namespace {
+struct FoundRegion {
+  FlatView* view = nullptr;
+  uint64_t chunk = 0, difference = 0;
+  MemoryRegion* region = nullptr;
+};
+std::array<FoundRegion, 256> found_regions;
+
+// To be called after every change of what is mapped.
+void forget_regions() { found_regions.fill({}); }
+}  // namespace
+
+MemoryRegion* __wrap_flatview_translate_x86_64(uc_struct* uc, FlatView* view, uint64_t address, uint64_t* offset, uint64_t* length,
+                                               bool is_write, unsigned attributes) {
+  const uint64_t chunk = address >> 24;
+  FoundRegion& found = found_regions[(chunk ^ chunk >> 8) % found_regions.size()];
+  if (found.view == view && found.chunk == chunk && *length == 1) [[likely]] {
+    *offset = address - found.difference;
+    return found.region;
+  }
+  MemoryRegion* region = __real_flatview_translate_x86_64(uc, view, address, offset, length, is_write, attributes);
+  if (*length == 1) found = {view, chunk, address - *offset, region};
+  return region;
 }
 
 namespace vitro::hw {
@@ -56,7 +114,7 @@ constexpr uint64_t kCr0Bits = 0x22;  // NE: x87 errors are exceptions; MP
 constexpr uint32_t kMsrEfer = 0xc000'0080, kMsrStar = 0xc000'0081;
 constexpr uint64_t kEferSyscallNx = 0x801;
 constexpr uint64_t kStar = uint64_t{0x23} << 48;  // SYSRET loads CS 0x33 and SS 0x2b, as Linux has them
-constexpr uint32_t kTranslationBuffer = 64u << 20;
+constexpr uint64_t kUnwatchedTranslationBuffer = 1u << 30;
 constexpr uint64_t kUserEnd = uint64_t{1} << 47;
 constexpr uint64_t kTrapFlag = 0x100, kResumeFlag = 0x10000;
 
@@ -97,7 +155,7 @@ enum class Ending : uint8_t {
   Interrupt,           // exception or INT n
 };
 
-constexpr uint32_t kAttentionStop = 1, kAttentionRestart = 2;
+constexpr uint32_t kAttentionStop = 1, kAttentionRestart = 2, kAttentionEmptyTranslations = 4;
 
 CpuStop stopped(StopKind kind, uint8_t vector = 0) { return CpuStop{kind, Fault{}, Access::Read, vector}; }
 
@@ -178,6 +236,7 @@ class UnicornCpu final : public Cpu {
   bool fill_fetch(uint64_t va, const Translation& t, uc_tlb_entry* result);
   bool fill_data(uint64_t va, Access access, const Translation& t, uc_tlb_entry* result);
   void on_block(uint64_t address, uint32_t size);
+  void count_block(uint64_t address, uint32_t size, const BlockFacts& facts);
   void on_memory(uc_mem_type type, uint64_t physical, unsigned size);
 
   // --- stopping
@@ -230,6 +289,7 @@ class UnicornCpu final : public Cpu {
 
   // State of the run.
   std::atomic<uint32_t> attention_{0};
+  TranslationWatch translation_watch_{UINTPTR_MAX, &attention_, kAttentionEmptyTranslations};
   static_assert(std::atomic<uint32_t>::is_always_lock_free, "request_stop() is called from signal handlers");
   bool running_ = false;
   bool setting_up_ = false;
@@ -264,6 +324,14 @@ class UnicornCpu final : public Cpu {
   std::array<CodePage, 1024> code_pages_{};
   uint64_t last_code_vpn_ = UINT64_MAX;
   Pfn last_code_frame_{0};
+  // Blocks by virtual address, whose pages were vouched for and whose bytes were looked at in this generation.
+  struct RecentBlock {
+    uint64_t address = UINT64_MAX, generation = 0;
+    BlockPlace place;
+    BlockFacts facts;
+  };
+  static constexpr size_t kRecentBlocks = 4096;
+  std::vector<RecentBlock> recent_blocks_{kRecentBlocks};
   struct EvictionInProgress {
     uint64_t page = 0;
     bool on = false;
@@ -279,6 +347,7 @@ UnicornCpu::~UnicornCpu() {
   ram_.set_code_invalidator(nullptr);
   if (clean_) uc_context_free(clean_);
   if (uc_) uc_close(uc_);
+  forget_regions();
   if (host_pages_) ::munmap(host_pages_, kHostPagesSize);
   if (zero_window_) ::munmap(zero_window_, AliasMap::kZeroSlots << kPageShift);
 }
@@ -294,7 +363,9 @@ std::optional<UserError> UnicornCpu::set_up() {
   if (const uc_err e = uc_open(UC_ARCH_X86, UC_MODE_64, &uc_); e != UC_ERR_OK) return failed("open", e);
   // Nehalem: no AVX, XSAVE, ERMS or RDRAND, none of which the emulator has or does well.
   if (const uc_err e = uc_ctl_set_cpu_model(uc_, UC_CPU_X86_NEHALEM); e != UC_ERR_OK) return failed("CPU model", e);
-  if (const uc_err e = uc_ctl_set_tcg_buffer_size(uc_, kTranslationBuffer); e != UC_ERR_OK) return failed("translation buffer", e);
+  // Where nobody can watch it fill, it is large.
+  const auto buffer = static_cast<uint32_t>(__real_gen_intermediate_code_x86_64 ? kTranslationBuffer : kUnwatchedTranslationBuffer);
+  if (const uc_err e = uc_ctl_set_tcg_buffer_size(uc_, buffer); e != UC_ERR_OK) return failed("translation buffer", e);
   if (const uc_err e = uc_ctl_tlb_mode(uc_, UC_TLB_VIRTUAL); e != UC_ERR_OK) return failed("virtual TLB", e);
   if (const uc_err e = uc_mem_map_ptr(uc_, 0, ram_.size().value(), UC_PROT_ALL, ram_.host_base()); e != UC_ERR_OK) return failed("RAM", e);
   // With exits enabled and none set, the `until` address of uc_emu_start is not looked at.
@@ -309,7 +380,10 @@ std::optional<UserError> UnicornCpu::set_up() {
   if (exact()) {
     const uc_err e = uc_mem_map_ptr(uc_, AliasMap::kZeroWindow, AliasMap::kZeroSlots << kPageShift, UC_PROT_READ, zero_window_);
     if (e != UC_ERR_OK) return failed("zero window", e);
+    map_alias(1);
   }
+
+  forget_regions();
 
   write(UC_X86_REG_CR0, read(UC_X86_REG_CR0) | kCr0Bits);
   write(UC_X86_REG_CR4, kCr4);
@@ -365,6 +439,7 @@ void UnicornCpu::flush() {
   uc_ctl_flush_tlb(uc_);
   pages_.clear();
   aliases_.start_epoch();
+  blocks_.start_generation();
   last_code_vpn_ = UINT64_MAX;
   // Blocks of one page jump to each other without asking the soft TLB: leave them before the next one.
   if (running_) attention_.fetch_or(kAttentionRestart, std::memory_order_relaxed);
@@ -406,8 +481,10 @@ void UnicornCpu::drop_rewritten() {
 }
 
 void UnicornCpu::map_alias(unsigned k) {
+  if (mapped_aliases_ <= k) forget_regions();
   for (; mapped_aliases_ <= k; ++mapped_aliases_) {
-    const uc_err e = uc_mem_map_ptr(uc_, aliases_.alias_base(mapped_aliases_), ram_.size().value(), UC_PROT_ALL, ram_.host_base());
+    const uc_err e =
+        uc_mem_map_ptr(uc_, aliases_.alias_base(mapped_aliases_), ram_.size().value(), UC_PROT_READ | UC_PROT_WRITE, ram_.host_base());
     CHECK(e == UC_ERR_OK, "alias {} of RAM: {}", mapped_aliases_, uc_strerror(e));
   }
 }
@@ -463,7 +540,7 @@ bool UnicornCpu::fill_fetch(uint64_t va, const Translation& t, uc_tlb_entry* res
     // Code runs at the frame's own address, where the emulator notices stores to it; so no alias may exist beside it.
     if (aliases_.aliased(frame)) flush();
     // Data of this page can be told from another's only if it is the one that has the frame's own address.
-    readable = aliases_.place(frame, page, 0, [&](Vpn other) { return pages_.get(other) == PageStates::kEvicted; }).has_value();
+    readable = aliases_.place(frame, page, 0, 0, [&](Vpn other) { return pages_.get(other) == PageStates::kEvicted; }).has_value();
   }
   ram_.mark_executed(frame);
   blocks_.note_fetched(frame, aliases_.epoch());
@@ -513,11 +590,13 @@ bool UnicornCpu::fill_data(uint64_t va, Access access, const Translation& t, uc_
       physical = *slot;
     } else {
       const auto reusable = [&](Vpn other) { return pages_.get(other) == PageStates::kEvicted; };
-      const unsigned highest = ram_.executed(frame) ? 0 : AliasMap::kAliases - 1;
-      std::optional<uint64_t> slot = aliases_.place(frame, page, highest, reusable);
+      // What holds code is reached at its own address, where stores to it are noticed.
+      const bool code = ram_.executed(frame);
+      const unsigned lowest = code ? 0 : 1, highest = code ? 0 : AliasMap::kAliases - 1;
+      std::optional<uint64_t> slot = aliases_.place(frame, page, lowest, highest, reusable);
       if (!slot) {
         flush();
-        slot = aliases_.place(frame, page, highest, reusable);
+        slot = aliases_.place(frame, page, lowest, highest, reusable);
       }
       physical = *slot;
       if (physical >= aliases_.alias_base(1)) map_alias(static_cast<unsigned>(physical / aliases_.alias_base(1)));
@@ -573,6 +652,13 @@ void UnicornCpu::on_block(uint64_t address, uint32_t size) {
   if (position_.limit_unchecked && clock_.limit_reached()) [[unlikely]]
     return stop_before_block(Ending::Limit, address);
 
+  RecentBlock& recent = recent_blocks_[(address ^ address >> 12) % kRecentBlocks];
+  if (recent.address == address && recent.place.size == size && recent.generation == blocks_.generation()) [[likely]] {
+    block_address_ = address;
+    block_ = recent.place;
+    return count_block(address, size, recent.facts);
+  }
+
   const uint64_t vpn = address >> kPageShift;
   if (vpn != last_code_vpn_) [[unlikely]] {
     const std::optional<Pfn> frame = code_frame(vpn);
@@ -593,6 +679,11 @@ void UnicornCpu::on_block(uint64_t address, uint32_t size) {
   if (facts.needs_care && !was_cut) [[unlikely]] {
     return stop_before_block(Ending::Care, address);
   }
+  if (!facts.needs_care && !blocks_.writable(place, aliases_.epoch())) recent = {address, blocks_.generation(), place, facts};
+  count_block(address, size, facts);
+}
+
+void UnicornCpu::count_block(uint64_t address, uint32_t size, const BlockFacts& facts) {
   clock_.count_instructions(facts.instructions);
   recorder_.block(address, size);
   position_.behind_branch = position_.limit_unchecked = facts.ends_in_branch;
@@ -611,7 +702,9 @@ uc_err UnicornCpu::emulate() {
   stepping_ = std::exchange(step_, false);
   stepped_ = false;
   running_ = true;
+  translating = &translation_watch_;
   const uc_err e = uc_emu_start(uc_, read(UC_X86_REG_RIP), UINT64_MAX, 0, 0);
+  translating = nullptr;
   running_ = stepping_ = false;
   if (exit) {
     uc_ctl_set_exits(uc_, nullptr, 0);
@@ -642,6 +735,7 @@ CpuStop UnicornCpu::run() {
         return stopped(StopKind::Limit);
       case Ending::Attention: {
         const uint32_t why = attention_.exchange(0, std::memory_order_relaxed);
+        if (why & kAttentionEmptyTranslations) uc_ctl_flush_tb(uc_);
         if (why & kAttentionStop) return stopped(StopKind::Requested);
         continue;
       }

@@ -91,11 +91,16 @@ class Mmu {
   // Counts an access of user mode that the soft TLB has answered (`exact` mode), or a fetch of a block: TLB levels, then a walk on a miss.
   // The page must be translatable, which the invariant above guarantees. Call it once for each page that an access touches.
   void count_access(VirtAddr address, Access access) {
-    if (!modelled_) return;
-    MmuCounters::Level& level = access == Access::Fetch ? counters_.l1i : counters_.l1d;
-    ++level.accesses;
-    if (tlbs_->hit_first(address, access, needed_rights(access, Privilege::User), tag_)) [[likely]] ++level.hits;
-    else miss_first(address, access, Privilege::User);
+    const uint64_t vpn = address.value() >> kPageShift;
+    RecentPages& recent = access == Access::Fetch ? recent_code_ : recent_data_;
+    const uint64_t known = recent.pages[vpn & recent.mask];
+    if (known == (vpn << 1 | 1) || (known == vpn << 1 && access != Access::Write)) [[likely]] {
+      MmuCounters::Level& level = access == Access::Fetch ? counters_.l1i : counters_.l1d;
+      ++level.accesses;
+      ++level.hits;
+      return;
+    }
+    count_unfiltered(address, access);
   }
   // What the page tables say, without any effect. For inspection.
   WalkResult inspect(VirtAddr address) const;
@@ -143,6 +148,8 @@ class Mmu {
   // From a miss in the first level on; its `accesses` are counted already.
   void miss_first(VirtAddr address, Access access, Privilege privilege);
   void fill_first(VirtAddr address, Access access, PageSize size, TlbData data);
+  void count_unfiltered(VirtAddr address, Access access);
+  void forget_recent();
   void flush_soft();
   void count_flush(FlushReason reason, int64_t pages);
   // The PCID as the TLBs tag it: always 0 on a core without PCIDs.
@@ -159,6 +166,15 @@ class Mmu {
   Pcid pcid_{0};
   Pcid tag_{0};  // tag_of(pcid_)
   PageSize resolved_size_ = PageSize::k4K;  // what resolve() found last
+  // The page that each set of a first-level array for 4 KiB pages was used for last: page << 1, plus 1 where it may be written. One more use
+  // is a hit and changes nothing under any policy. Several sets may share a slot; a set never has two.
+  struct RecentPages {
+    static constexpr uint64_t kSlots = 64, kNone = UINT64_MAX - 1;
+    std::array<uint64_t, kSlots> pages;
+    uint64_t mask = 0;
+  };
+  RecentPages recent_data_, recent_code_;
+  bool any_recent_ = true;
   bool modelled_ = true;
   bool soft_follows_l1d_ = false;
   MmuCounters counters_;

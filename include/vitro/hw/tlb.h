@@ -59,6 +59,14 @@ class TlbHierarchy {
   }
   // The entry for an address, whatever its rights; no effect.
   std::optional<TlbData> peek_first(VirtAddr address, Access access, Pcid pcid) const;
+  // Whether the first level holds an address as (a piece of) 4 KiB; and whether larger pages live in the same array at the moment.
+  bool holds_small(VirtAddr address, Access access, Pcid pcid) const {
+    return (access == Access::Fetch ? l1i_ : l1d_).by_size[0]->find(TlbKey::of(address, PageSize::k4K, pcid)) != TlbArray::kNone;
+  }
+  bool shares_with_large(Access access) const {
+    const TlbArray& array = *(access == Access::Fetch ? l1i_ : l1d_).by_size[0];
+    return array.valid() != array.valid(PageSize::k4K);
+  }
   // What is cached once a page was inserted: the page itself, or the piece of it that the first level has room for.
   struct Evicted {
     VirtAddr page;

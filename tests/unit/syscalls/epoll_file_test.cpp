@@ -23,7 +23,7 @@ TEST_F(EpollFileTest, ReportsWhatIsReadyAtTheTimeOfAdding) {
   ASSERT_TRUE(epoll->add(3, file, {fs::kPollIn, 42}, {}));
   ASSERT_EQ(collect(*epoll), 1u);
   EXPECT_EQ(events[0].events, fs::kPollIn);
-  EXPECT_EQ(events[0].data, 42u);
+  EXPECT_EQ(uint64_t{events[0].data}, 42u);
 }
 
 TEST_F(EpollFileTest, LevelTriggeredRepeatsUntilItIsOver) {
@@ -72,9 +72,9 @@ TEST_F(EpollFileTest, ManyReadyFilesTakeTurns) {
     ASSERT_TRUE(epoll->add(i, files.back(), {fs::kPollIn, static_cast<uint64_t>(i)}, {}));
   }
   ASSERT_EQ(collect(*epoll), 8u);
-  EXPECT_EQ(events[0].data, 0u);
+  EXPECT_EQ(uint64_t{events[0].data}, 0u);
   ASSERT_EQ(collect(*epoll), 8u);
-  EXPECT_EQ(events[0].data, 8u) << "those not seen yet come first";
+  EXPECT_EQ(uint64_t{events[0].data}, 8u) << "those not seen yet come first";
 }
 
 TEST_F(EpollFileTest, RefusesWhatLinuxRefuses) {
@@ -96,7 +96,7 @@ TEST_F(EpollFileTest, InstancesNestButNotInCircles) {
   EXPECT_EQ(collect(*outer), 0u);
   file->raise(fs::kPollIn);
   ASSERT_EQ(collect(*outer), 1u);
-  EXPECT_EQ(events[0].data, 7u);
+  EXPECT_EQ(uint64_t{events[0].data}, 7u);
 }
 
 TEST_F(EpollFileTest, ClosedFilesDropOut) {
