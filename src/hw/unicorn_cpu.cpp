@@ -200,6 +200,7 @@ class UnicornCpu final : public Cpu {
   void restore(const CpuContext& from) override;
   void set_fault_service(FaultService* s) override { service_ = s; }
   void set_precise_faults(bool on) override { precise_faults_ = on; }
+  void set_single_step(bool on) override { single_step_ = on; }
   void request_stop() override { attention_.fetch_or(kAttentionStop, std::memory_order_relaxed); }
   MmuMode mode() const override { return mode_; }
   void set_zero_frame(Pfn frame) override { zero_frame_ = frame; }
@@ -263,6 +264,7 @@ class UnicornCpu final : public Cpu {
   std::span<const std::byte> code_at(uint64_t address, std::span<std::byte, 16> buffer) const;
   void drop_translations(PhysAddr first, uint64_t size);
   void step_over_store();
+  void prepare_single_step();
   void drop_rewritten();
   void map_alias(unsigned k);
 
@@ -306,6 +308,8 @@ class UnicornCpu final : public Cpu {
   bool step_ = false;  // the next emulate() runs one instruction, which may store to its own frame
   bool stepping_ = false, stepped_ = false;
   uint64_t step_rcx_ = 0;
+  bool step_branches_ = false;  // it is a branch, which may go to itself
+  bool single_step_ = false;
 
   // The block that runs.
   uint64_t block_address_ = 0;
@@ -640,7 +644,7 @@ void UnicornCpu::on_block(uint64_t address, uint32_t size) {
   if (stepping_) [[unlikely]] {
     // The instruction is over, unless it wrote to its own bytes: then Unicorn starts it again, once.
     if (std::exchange(stepped_, true)) {
-      if (address == block_address_ && read(UC_X86_REG_RCX) == step_rcx_) return;
+      if (address == block_address_ && !step_branches_ && read(UC_X86_REG_RCX) == step_rcx_) return;
       return stop_before_block(Ending::Rewritten, address);
     }
   } else {
@@ -723,6 +727,12 @@ CpuStop UnicornCpu::run() {
   unsigned without_reason = 0;
   uint64_t last_without_reason = 0;
   for (;;) {
+    if (single_step_) [[unlikely]] {
+      const uint32_t why = attention_.exchange(0, std::memory_order_relaxed);
+      if (why & kAttentionEmptyTranslations) uc_ctl_flush_tb(uc_);
+      if (why & kAttentionStop) return stopped(StopKind::Requested);
+      prepare_single_step();
+    }
     const uc_err error = emulate();
     const bool refused = ending_ == Ending::Refused || ending_ == Ending::StoreToRunningCode;
     recorder_.end_of_run(refused ? std::optional(fault_.address) : std::nullopt);
@@ -740,6 +750,7 @@ CpuStop UnicornCpu::run() {
         continue;
       }
       case Ending::Rewritten:
+        if (single_step_ && stepped_) return stopped(StopKind::Stepped);
         continue;
       case Ending::UnknownPage:
         flush();
@@ -782,8 +793,10 @@ CpuStop UnicornCpu::run() {
         continue;
       case Ending::Interrupt:
         if (const auto stop = after_interrupt()) return *stop;
+        if (single_step_) return stopped(StopKind::Stepped);
         continue;
       case Ending::None:
+        if (single_step_ && stepped_ && error == UC_ERR_OK) return stopped(StopKind::Stepped);
         break;
     }
     if (error == UC_ERR_INSN_INVALID) return after_invalid_instruction();
@@ -855,8 +868,29 @@ void UnicornCpu::step_over_store() {
   for (const Pfn frame : {block_.start.pfn(), block_.second_frame})
     if (frame != Pfn{0}) drop_translations(frame.address(), kPageSize);
   step_ = true;
+  step_branches_ = false;
   step_rcx_ = read(UC_X86_REG_RCX);
   split_before(rip + (code.empty() ? 1 : scan_instruction(code).length));
+}
+
+// The next emulate() runs the instruction at rip and no more.
+void UnicornCpu::prepare_single_step() {
+  const uint64_t rip = read(UC_X86_REG_RIP);
+  std::array<std::byte, 16> buffer;
+  const auto code = code_at(rip, buffer);
+  unsigned length = 1;
+  if (!code.empty()) {
+    const ScannedInstruction i = scan_instruction(code);
+    length = i.length;
+    if (i.kind == InstructionKind::Invalid)
+      if (const auto known = disassembler_.decode(code, VirtAddr{rip})) length = known->length;
+    step_branches_ = i.kind == InstructionKind::Branch;
+    const WalkResult w = mmu_.inspect(VirtAddr{rip});
+    drop_translations(w.address.page_floor(), kPageSize);
+  }
+  step_ = true;
+  step_rcx_ = read(UC_X86_REG_RCX);
+  split_before(rip + length);
 }
 
 std::optional<CpuStop> UnicornCpu::after_interrupt() {
