@@ -20,6 +20,11 @@ std::optional<CpuStop> UnicornCpu::after_refusal(Access access) {
     std::array<std::byte, 16> buffer;
     const auto code = code_at(rip, buffer);
     const UserRegisters r = registers();
+    // The emulator loads before it stores; a processor asks once, for writing.
+    if (access == Access::Read && !code.empty() && scan_instruction(code).modifies_memory) {
+      stop.access = Access::Write;
+      if (!stop.fault.general_protection) stop.fault.error_code |= FaultCode::kWrite;
+    }
     stop.fault.address = disassembler_.accessed_address(code, r, fault_.address, access);
     if (mode_ != MmuMode::Fast) recorder_.fault(disassembler_.accesses(code, r), fault_.address.value(), access);
     return stop;
