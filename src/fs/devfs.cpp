@@ -1,4 +1,4 @@
-// /dev: a devtmpfs with the memory devices (drivers/char/mem.c), random numbers from the seed, and the way to the console.
+// /dev: a devtmpfs with the memory devices (drivers/char/mem.c), random numbers from the seed, and the nodes of the terminals.
 #include <cstring>
 
 #include "fs/tree_fs.h"
@@ -124,16 +124,12 @@ Vfs::DeviceOpener opener(Extra... extra) {
 
 void set_kernel_log(Vfs& vfs, KernelLog log) { vfs.state().kernel_log = std::move(log); }
 
-std::shared_ptr<FileSystem> make_devfs(Vfs& vfs, uint64_t seed, std::shared_ptr<File> console) {
+std::shared_ptr<FileSystem> make_devfs(Vfs& vfs, uint64_t seed) {
   TreeConfig config;
   config.type_name = "devtmpfs";
   config.magic = kTmpfsMagic;
   auto fs = std::make_shared<TreeFileSystem>(vfs, std::move(config));
   auto rng = std::make_shared<Rng>(seed);
-  const Vfs::DeviceOpener to_console = [console](const std::shared_ptr<Inode>&, unsigned flags, const OpenContext& c) -> Result<std::shared_ptr<File>> {
-    if (!console) return fail(Errno::NoDeviceOrAddress);
-    return console->inode().open(flags, c);
-  };
   const Vfs::DeviceOpener to_log = [&vfs](const std::shared_ptr<Inode>& inode, unsigned flags, const OpenContext&) -> Result<std::shared_ptr<File>> {
     return std::shared_ptr<File>(std::make_shared<KernelLogFile>(inode, flags, vfs));
   };
@@ -147,7 +143,8 @@ std::shared_ptr<FileSystem> make_devfs(Vfs& vfs, uint64_t seed, std::shared_ptr<
       {"null", 1, 3, 0666, opener<NullFile>()},          {"zero", 1, 5, 0666, opener<ZeroFile>()},
       {"full", 1, 7, 0666, opener<FullFile>()},          {"random", 1, 8, 0666, opener<RandomFile>(rng)},
       {"urandom", 1, 9, 0666, opener<RandomFile>(rng)},  {"kmsg", 1, 11, 0644, to_log},
-      {"tty", 5, 0, 0666, to_console},                   {"console", 5, 1, 0600, to_console},
+      {"tty", 5, 0, 0666, nullptr},                      {"console", 5, 1, 0600, nullptr},
+      {"ptmx", 5, 2, 0666, nullptr},
   };
   TreeNode& root = fs->root_node();
   for (const Device& d : devices) {
@@ -155,7 +152,7 @@ std::shared_ptr<FileSystem> make_devfs(Vfs& vfs, uint64_t seed, std::shared_ptr<
     node.links = 1;
     node.special_device = make_device(d.major, d.minor);
     fs->add_name(root, d.name, node);
-    vfs.register_device(kCharDevice, node.special_device, d.open);
+    if (d.open) vfs.register_device(kCharDevice, node.special_device, d.open);
   }
   constexpr std::pair<const char*, const char*> kLinks[] = {
       {"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}};

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "fs/anonymous_fs.h"
-#include "fs/terminal.h"
 #include "fs/vfs_state.h"
 
 namespace vitro::fs {
@@ -20,7 +19,7 @@ namespace {
 constexpr unsigned kFionRead = 0x541b;
 constexpr size_t kChunk = 64 * 1024;
 
-enum class HostKind : uint8_t { Terminal, Pipe, Regular, Other };
+enum class HostKind : uint8_t { Pipe, Regular, Other };
 
 Errno write_error(int host_errno) {
   switch (host_errno) {
@@ -39,7 +38,6 @@ struct Stream {
   int fd;
   HostInput& input;
   HostKind kind = HostKind::Other;
-  std::shared_ptr<Terminal> terminal;
   std::string unread;  // read from the host, but the guest's buffer was bad
 };
 
@@ -59,7 +57,7 @@ class StreamInode final : public Inode {
     return attributes_;
   }
   Status set_attributes(const AttributeChange& c) override {
-    if (c.size) return stream_->kind == HostKind::Terminal ? Status{} : fail(Errno::Invalid);
+    if (c.size) return fail(Errno::Invalid);
     if (c.mode) attributes_.mode = (attributes_.mode & kTypeMask) | (*c.mode & 07777);
     if (c.uid) attributes_.uid = *c.uid;
     if (c.gid) attributes_.gid = *c.gid;
@@ -160,7 +158,6 @@ class StreamFile final : public File {
   }
 
   Result<long> ioctl(unsigned command, uint64_t argument, UserCopy& user) override {
-    if (stream_->terminal) return stream_->terminal->ioctl(command, argument, user);
     if (command != kFionRead) return fail(Errno::NotTty);
     int32_t n = 0;
     if (::ioctl(stream_->fd, FIONREAD, &n) != 0) return fail(Errno::NotTty);
@@ -182,7 +179,6 @@ class StreamFile final : public File {
   Status truncate(uint64_t) override { return fail(Errno::Invalid); }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::NoDevice); }
   bool is_stream() const override { return stream_->kind != HostKind::Regular; }
-  Terminal* terminal() const { return stream_->terminal.get(); }
 
  private:
   std::shared_ptr<Stream> stream_;
@@ -199,14 +195,7 @@ Attributes attributes_of(Vfs& vfs, int fd, HostKind& kind) {
   a.inode = 1000 + static_cast<uint64_t>(fd);
   a.accessed = a.modified = a.changed = a.born = vfs.now();
   struct stat s {};
-  if (::isatty(fd)) {
-    kind = HostKind::Terminal;
-    a.mode = kCharDevice | 0620;
-    a.gid = 5;  // tty
-    a.special_device = make_device(136, 0);
-    a.inode = 3;
-    a.block_size = 1024;
-  } else if (::fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) {
+  if (::fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) {
     kind = HostKind::Regular;
     a.mode = kRegular | 0644;
   } else if (S_ISCHR(s.st_mode)) {
@@ -221,7 +210,6 @@ Attributes attributes_of(Vfs& vfs, int fd, HostKind& kind) {
 
 const char* name_of(HostKind kind) {
   switch (kind) {
-    case HostKind::Terminal: return "/dev/pts/0";
     case HostKind::Pipe: return "pipe:[1000]";
     case HostKind::Regular: return "/dev/host-file";
     case HostKind::Other: return "/dev/null";
@@ -236,34 +224,12 @@ std::shared_ptr<File> make_host_stream(Vfs& vfs, int host_fd, unsigned flags, Ho
   std::signal(SIGPIPE, SIG_IGN);
   auto stream = std::make_shared<Stream>(Stream{vfs, host_fd, input});
   const Attributes a = attributes_of(vfs, host_fd, stream->kind);
-  if (stream->kind == HostKind::Terminal) {
-    // All the guest's terminals are the one that the host process runs on.
-    if (!vfs.state().terminal) vfs.state().terminal = std::make_shared<Terminal>(host_fd);
-    stream->terminal = vfs.state().terminal;
-  }
   auto memory = charge(vfs, mm::KernelCache::InodeCache);
   auto inode = std::make_shared<StreamInode>(stream, a, memory ? std::move(*memory) : mm::SlabObject{}, *vfs.state().anonymous);
   auto file = std::make_shared<StreamFile>(inode, stream, flags);
   const Status adopted = vfs.adopt(*file, name_of(stream->kind));
   CHECK(adopted, "no memory for the standard streams");
   return file;
-}
-
-Pid foreground_group(File& terminal) {
-  const auto* file = dynamic_cast<StreamFile*>(&terminal);
-  return file && file->terminal() ? file->terminal()->foreground : Pid{0};
-}
-
-bool is_terminal(File& file) {
-  const auto* stream = dynamic_cast<StreamFile*>(&file);
-  return stream && stream->terminal();
-}
-
-void set_terminal_owner(File& terminal, Pid session, Pid foreground) {
-  const auto* file = dynamic_cast<StreamFile*>(&terminal);
-  if (!file || !file->terminal()) return;
-  file->terminal()->session = session;
-  file->terminal()->foreground = foreground;
 }
 
 }  // namespace vitro::fs

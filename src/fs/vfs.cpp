@@ -135,6 +135,8 @@ Vfs::InodeCounts Vfs::inode_counts() const {
 
 uint64_t Vfs::new_device_number() { return make_device(0, state_->next_device++); }
 
+void Vfs::set_job_control(JobControl* jobs) { state_->jobs = jobs; }
+
 void Vfs::register_device(uint32_t type, uint64_t device, DeviceOpener opener) { state_->devices[{type, device}] = std::move(opener); }
 
 Result<std::shared_ptr<File>> Vfs::open_device(const std::shared_ptr<Inode>& inode, unsigned flags, const OpenContext& context) {

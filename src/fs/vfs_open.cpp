@@ -115,7 +115,7 @@ Result<std::shared_ptr<File>> Vfs::open(const PathContext& c, const DentryRef& a
   }
   TRY(may_open(who, *d, flags, created));
 
-  const OpenContext context{&who, c.blocking, c.pid};
+  const OpenContext context{&who, c.blocking, c.pid, (flags & kOpenNoCtty) != 0};
   const unsigned kept = (flags & ~(kOpenCreate | kOpenExclusive | kOpenNoCtty | kOpenTruncate | kOpenCloseOnExec)) | kOpenLargeFile;
   mm::SlabObject filp = TRY(charge(*this, mm::KernelCache::Filp));
   auto file = TRY(d->inode->open(kept, context));

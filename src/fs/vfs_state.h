@@ -12,7 +12,7 @@
 namespace vitro::fs {
 
 class AnonymousFs;
-struct Terminal;
+class JobControl;
 
 struct Vfs::State {
   explicit State(Vfs& vfs) : dentries(vfs) {}
@@ -23,7 +23,7 @@ struct Vfs::State {
   std::shared_ptr<AnonymousFs> pipes, anonymous;
   std::shared_ptr<Inode> anonymous_inode;
   std::shared_ptr<FileSystem> memory_files;    // memfd: a tmpfs that is mounted nowhere
-  std::shared_ptr<Terminal> terminal;
+  JobControl* jobs = nullptr;
   KernelLog kernel_log;
 };
 

@@ -6,7 +6,6 @@
 #include "kernel/signal_sets.h"
 #include "kernel/state.h"
 #include "kernel/user_exit.h"
-#include "vitro/fs/host_stream.h"
 
 namespace vitro::kernel {
 
@@ -104,19 +103,8 @@ void Kernel::State::exit_process(Process& p) {
   fs_context.reset();
   // disassociate_ctty: the session leader takes the terminal along.
   if (p.terminal && p.session == p.pid) {
-    const Pid foreground = fs::foreground_group(*p.terminal);
-    if (!ending)
-      for (Process* member : group(foreground))
-        if (member != &p && !member->zombie) {
-          SignalInfo info;
-          info.code = kSiKernel;
-          info.signal = kSigHup;
-          (void)send(*member, nullptr, info, false);
-          info.signal = kSigCont;
-          (void)send(*member, nullptr, info, false);
-        }
-    for (auto& [pid, member] : processes)
-      if (member->session == p.session && member.get() != &p) member->terminal.reset();
+    const auto terminal = p.terminal;
+    terminal->leave_session(true);
   }
   p.terminal.reset();
 }

@@ -8,38 +8,9 @@
 #include <cstring>
 
 #include "kernel/state.h"
-#include "vitro/fs/host_stream.h"
 #include "vitro/mm/physical_memory.h"
 
 namespace vitro::kernel {
-namespace {
-
-constexpr unsigned kTiocSpgrp = 0x5410;
-
-// A kernel buffer in the place of user memory, for ioctls that the kernel itself makes.
-class KernelBuffer final : public UserCopy {
- public:
-  static constexpr uint64_t kAddress = 0x1000;
-  Status copy_in(VirtAddr from, std::span<std::byte> to) override {
-    return with(from, to.size(), [&](std::byte* at) { std::memcpy(to.data(), at, to.size()); });
-  }
-  Status copy_out(VirtAddr to, std::span<const std::byte> from) override {
-    return with(to, from.size(), [&](std::byte* at) { std::memcpy(at, from.data(), from.size()); });
-  }
-
- private:
-  template <class F>
-  Status with(VirtAddr a, size_t n, F&& f) {
-    const uint64_t offset = a.value() - kAddress;
-    if (a.value() < kAddress || offset > bytes_.size() || n > bytes_.size() - offset) return fail(Errno::Fault);
-    f(bytes_.data() + offset);
-    return {};
-  }
-  std::array<std::byte, 256> bytes_{};
-};
-
-}  // namespace
-
 Kernel::State::State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing,
                      mm::VirtualMemory& vm, fs::Vfs& vfs, Tracer& tracer)
     : kernel(kernel),
@@ -51,7 +22,8 @@ Kernel::State::State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, h
       vfs(vfs),
       tracer(tracer),
       rng(config.seed),
-      scheduler(cpu, clock, vm.mmu(), timing, tracer, *this) {
+      scheduler(cpu, clock, vm.mmu(), timing, tracer, *this),
+      jobs(*this) {
   // kernel/fork.c: set_max_threads: an eighth of memory for kernel stacks of 16 KiB.
   max_threads = std::max<uint64_t>(20, vm.physical().allocator().managed_frames().bytes().value() / (16384 * 8));
 }
@@ -71,6 +43,7 @@ Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const
     : state_(std::make_unique<State>(*this, config, cpu, clock, timing, vm, vfs, tracer)) {
   cpu.set_fault_service(this);
   vm.set_fault_observer(this);
+  vfs.set_job_control(&state_->jobs);
   state_->boot_tasks();
 }
 
@@ -78,6 +51,7 @@ Kernel::~Kernel() {
   if (!state_->processes.empty()) state_->kill_everything();
   state_->cpu.set_fault_service(nullptr);
   state_->vm.set_fault_observer(nullptr);
+  state_->vfs.set_job_control(nullptr);
   if (state_->vm.blocking() == this) state_->vm.set_blocking(nullptr);
 }
 
@@ -118,17 +92,15 @@ Result<Pid, UserError> Kernel::start(const FirstProcess& first) {
   for (const auto& file : first.standard)
     if (file) {
       if (auto installed = p.files->install(file, false, p.limits[kLimitNofile].soft); !installed) return out_of_memory();
-      if (!p.terminal && fs::is_terminal(*file)) p.terminal = file;
     }
   p.fs = std::make_shared<FsContext>();
   p.fs->memory = std::move(*fs_memory);
   p.fs->root = p.fs->cwd = s.vfs.root();
   p.handlers = std::make_shared<SignalHandlers>();
   p.handlers->memory = std::move(*handlers_memory);
-  if (p.terminal) {
-    KernelBuffer group;
-    (void)group.put(VirtAddr{KernelBuffer::kAddress}, pid->value());
-    (void)p.terminal->ioctl(kTiocSpgrp, KernelBuffer::kAddress, group);
+  if (first.terminal) {
+    p.terminal = first.terminal;
+    p.terminal->set_owner(p.session, p.group);
   }
 
   // The program is loaded by the task itself, which can wait for the disk; the outcome decides whether it goes on to user mode.

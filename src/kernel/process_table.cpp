@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "kernel/state.h"
-#include "vitro/fs/host_stream.h"
 #include "vitro/mm/kernel_stacks.h"
 #include "vitro/mm/physical_memory.h"
 
@@ -219,8 +218,8 @@ std::optional<fs::ProcessView> Kernel::view(Pid task) const {
   v.exit_signal = leader ? p.exit_signal : -1;
   v.exit_code = t->zombie() ? (leader ? p.exit_code : t->exit_code) : 0;
   if (p.terminal) {
-    v.tty = p.terminal->inode().attributes().special_device;
-    v.tty_pgrp = fs::foreground_group(*p.terminal).value();
+    v.tty = p.terminal->device_number();
+    v.tty_pgrp = p.terminal->foreground().value();
   }
   v.flags = (t->exiting ? kPfExiting : 0) | (p.has_executed || !p.parent ? 0 : kPfForkNoExec) | (v.kernel_thread ? kPfKthread : 0);
   v.signals_pending = t->pending.set, v.signals_shared_pending = p.pending.set, v.signals_blocked = t->blocked;

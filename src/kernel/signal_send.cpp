@@ -4,7 +4,6 @@
 
 #include "kernel/signal_sets.h"
 #include "kernel/state.h"
-#include "vitro/fs/host_stream.h"
 
 namespace vitro::kernel {
 namespace {
@@ -100,6 +99,7 @@ Status Kernel::State::send(Process& p, Task* thread, const SignalInfo& info, boo
     return fail(Errno::Again);  // a queued real-time signal must not lose its value
   }
   queue.set |= signal_bit(signal);
+  p.signal_arrivals.wake_all();
   complete(p, thread, signal);
   return {};
 }
@@ -166,7 +166,7 @@ bool Kernel::signal_foreground(int signal) {
   info.signal = signal;
   info.code = kSiKernel;
   std::vector<Process*> targets;
-  if (first->terminal) targets = state_->group(fs::foreground_group(*first->terminal));
+  if (first->terminal) targets = state_->group(first->terminal->foreground());
   if (targets.empty()) targets.push_back(first);
   bool any = false;
   for (Process* p : targets)
@@ -231,6 +231,8 @@ Status Kernel::pause(Task&) {
     if (!s) return fail(Errno::RestartNoHand);
   }
 }
+
+std::optional<SignalInfo> Kernel::take_signal(Task& t, SignalSet set) { return state_->dequeue(t, set & ~kUnblockable); }
 
 Result<SignalInfo> Kernel::wait_for_signal(Task& t, SignalSet set, std::optional<Nanoseconds> deadline) {
   set &= ~kUnblockable;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernel/futex_table.h"
+#include "kernel/job_control.h"
 #include "kernel/kernel_log.h"
 #include "kernel/pid_allocator.h"
 #include "kernel/scheduler.h"
@@ -115,6 +116,7 @@ struct Kernel::State final : SchedulerPort {
   Scheduler scheduler;
   FutexTable futexes;
   SymbolTable symbols;
+  ProcessJobControl jobs;
 
   std::map<int, std::unique_ptr<Task>> tasks;         // by tid, zombies included
   std::map<int, std::unique_ptr<Process>> processes;  // by pid

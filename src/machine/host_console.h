@@ -6,6 +6,7 @@
 #include <array>
 #include <functional>
 
+#include "host_terminal.h"
 #include "vitro/base/wait_queue.h"
 #include "vitro/fs/host_stream.h"
 #include "vitro/kernel/kernel.h"
@@ -21,9 +22,12 @@ class HostSignals {
   HostSignals(const HostSignals&) = delete;
   // The signals that arrived since the last call, as a bit set by number.
   kernel::SignalSet take();
+  // From now on input on `fd` (-1: none) counts as SIGIO, looked for a few dozen times a second, so that a busy guest can be interrupted.
+  void watch(int fd);
 
  private:
-  std::array<struct ::sigaction, 5> saved_{};
+  static constexpr size_t kSignals = 7;
+  std::array<struct ::sigaction, kSignals> saved_{};
 };
 
 class HostConsole final : public fs::HostInput, public kernel::HostPort {
@@ -32,6 +36,8 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
   // it was meant for somebody else than the guest.
   HostConsole(hw::Cpu& cpu, Tracer& tracer, std::function<bool(int signal)> forward, std::function<bool()> intercept)
       : signals_(cpu), tracer_(tracer), forward_(std::move(forward)), intercept_(std::move(intercept)) {}
+  // The guest's terminal and the host's behind it.
+  void set_terminal(std::shared_ptr<HostTerminal> host, std::shared_ptr<fs::Tty> guest);
 
   bool ready(int host_fd) override;
   WaitQueue& queue(int host_fd) override { return queues_.at(static_cast<size_t>(host_fd)); }
@@ -43,12 +49,15 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
 
  private:
   static constexpr size_t kStreams = 3;
-  bool wait(int timeout_ms);
+  enum class Idle : bool { UntilEvent, Forever };
+  bool wait(int timeout_ms, Idle idle);
   HostSignals signals_;
   Tracer& tracer_;
   std::function<bool(int)> forward_;
   std::function<bool()> intercept_;
   std::array<WaitQueue, kStreams> queues_;
+  std::shared_ptr<HostTerminal> host_terminal_;
+  std::shared_ptr<fs::Tty> terminal_;
   int interrupted_ = 0;
   int ended_by_ = 0;
 };

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "host_console.h"
+#include "host_terminal.h"
 #include "vitro/base/trace_file.h"
 #include "vitro/fs/host_stream.h"
 #include "vitro/fs/process_view.h"
@@ -34,6 +35,7 @@ std::string working_directory() {
 }
 
 void report_crash(void* machine) {
+  restore_host_terminal();
   Machine& m = *static_cast<Machine*>(machine);
   fmt::print(stderr, "vitro: seed {}, {} instructions, {} ns virtual time; last events:\n", m.options().seed, m.clock().instructions(),
              m.clock().now().value());
@@ -79,15 +81,19 @@ Result<void, UserError> Machine::build() {
 
   console_ = std::make_unique<HostConsole>(
       *cpu_, tracer_, [this](int signal) { return kernel_ && kernel_->signal_foreground(signal); }, [this] { return interrupt_handler_ && interrupt_handler_(); });
-  vfs_ = std::make_unique<fs::Vfs>(fs::Vfs::Services{vm_.get(), [](const void* machine) { return static_cast<const Machine*>(machine)->kernel_->realtime(); }, this});
+  vfs_ = std::make_unique<fs::Vfs>(fs::Vfs::Services{vm_.get(), [](const void* machine) { return static_cast<const Machine*>(machine)->kernel_->realtime(); }, this, clock_.get()});
   kernel::KernelConfig config;
   config.seed = options_.seed;
   config.boot_time = options_.boot_time;
   kernel_ = std::make_unique<kernel::Kernel>(config, *cpu_, *clock_, options_.timing, *vm_, *vfs_, tracer_);
   vm_->set_blocking(kernel_.get());
   block_store_ = fs::make_block_store(*disk_, *kernel_);
-  for (int fd = 0; fd < 3 && !console_file_; ++fd)
-    if (::isatty(fd)) console_file_ = fs::make_host_stream(*vfs_, fd, fs::kOpenReadWrite, *console_);
+  if ((host_terminal_ = HostTerminal::find())) {
+    terminal_ = std::make_shared<fs::Tty>(*vfs_, host_terminal_, fs::make_device(136, 0));
+    terminal_->set_settings(host_terminal_->settings());
+    terminal_->set_window(host_terminal_->window());
+    console_->set_terminal(host_terminal_, terminal_);
+  }
   TRY(mount_file_systems());
   syscalls_ = syscalls::make_table({.strace = options_.strace});
   kernel_->set_syscall_table(syscalls_.get());
@@ -124,7 +130,8 @@ Result<void, UserError> Machine::mount_file_systems() {
   must(vfs_->mount("/sys", fs::make_sysfs(*vfs_, *vm_, *kernel_), "sysfs", "rw,nosuid,nodev,noexec,relatime"), "/sys");
   // tmpfs takes half of RAM at most, as Linux's does by default.
   const Bytes half{options_.ram.value() / 2};
-  must(vfs_->mount("/dev", fs::make_devfs(*vfs_, options_.seed, console_file_), "udev", "rw,nosuid,relatime,mode=755"), "/dev");
+  must(vfs_->mount("/dev", fs::make_devfs(*vfs_, options_.seed), "udev", "rw,nosuid,relatime,mode=755"), "/dev");
+  must(vfs_->mount("/dev/pts", fs::make_devpts(*vfs_, terminal_), "devpts", "rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=000"), "/dev/pts");
   must(vfs_->mount("/dev/shm", fs::make_tmpfs(*vfs_, half), "tmpfs", "rw,nosuid,nodev"), "/dev/shm");
   must(vfs_->mount("/tmp", fs::make_tmpfs(*vfs_, half), "tmpfs", "rw,nosuid,nodev,relatime"), "/tmp");
   must(vfs_->mount("/run", fs::make_tmpfs(*vfs_, half, 0755), "tmpfs", "rw,nosuid,nodev,noexec,relatime,mode=755"), "/run");
@@ -223,15 +230,25 @@ Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::
   first.environment = environment();
   first.working_directory = options_.root ? "/" : working_directory();
   const unsigned modes[] = {fs::kOpenRead, fs::kOpenWrite, fs::kOpenWrite};
-  for (int fd = 0; fd < 3; ++fd) {
-    const bool terminal = ::isatty(fd);
-    first.standard[fd] = fs::make_host_stream(*vfs_, fd, terminal ? fs::kOpenReadWrite : modes[fd], *console_);
+  std::shared_ptr<fs::File> terminal_file;
+  if (terminal_) {
+    const fs::Credentials root{};
+    fs::PathContext context{.root = vfs_->root(), .cwd = vfs_->root()};
+    context.credentials = &root;
+    auto opened = vfs_->open(context, nullptr, "/dev/pts/0", fs::kOpenReadWrite, 0);
+    CHECK(opened, "opening the terminal: {}", opened ? "" : errno_name(opened.error()));
+    terminal_file = std::move(*opened);
   }
+  for (int fd = 0; fd < 3; ++fd)
+    first.standard[fd] = terminal_ && host_terminal_->is(fd) ? terminal_file : fs::make_host_stream(*vfs_, fd, modes[fd], *console_);
+  first.terminal = terminal_;
+  terminal_file.reset();
   const auto started = kernel_->start(first);
   // A trace that could not be written ends the run early, and is then what the user has to know.
   if (TraceSink* sink = tracer_.sink(); !started && sink && sink->failed()) TRY(sink->flush());
   TRY(started);
   kernel::Exit exit = kernel_->run(at_first_exit);
+  restore_host_terminal();
   if (console_->ended_by()) exit = {.signal = console_->ended_by()};
   if (TraceSink* sink = tracer_.sink()) TRY(sink->flush());
   return exit;

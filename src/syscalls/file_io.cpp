@@ -4,6 +4,7 @@
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 #include "syscalls/user_io.h"
+#include "vitro/fs/tty.h"
 
 namespace vitro::syscalls {
 
@@ -159,10 +160,9 @@ Result<long> sys_lseek(Context& c) {
 
 Result<long> sys_ioctl(Context& c) {
   constexpr unsigned kFionBio = 0x5421, kFioClex = 0x5451, kFionClex = 0x5450, kFioAsync = 0x5452, kFioQsize = 0x5460, kFionRead = 0x541b, kFigetBsz = 2,
-                     kTiocNotty = 0x5422, kTiocSctty = 0x540e, kTcGets = 0x5401;
+                     kTiocGPtPeer = 0x5441;
   auto file = TRY(file_argument(c, 0));
   const unsigned command = unsigned_argument(c, 1);
-  kernel::Process& process = *c.task.process;
   switch (command) {
     case kFioClex: return done(descriptors(c).set_close_on_exec(int_argument(c, 0), true));
     case kFionClex: return done(descriptors(c).set_close_on_exec(int_argument(c, 0), false));
@@ -188,21 +188,11 @@ Result<long> sys_ioctl(Context& c) {
       if (type_of(*file) == fs::kRegular || type_of(*file) == fs::kDirectory)
         return done(c.user.put(address_argument(c, 2), static_cast<int32_t>(file->inode().attributes().block_size)));
       break;
-    case kTiocSctty: {  // drivers/tty/tty_jobctrl.c: tiocsctty; a terminal is what answers TCGETS
-      class Discard final : public UserCopy {
-        Status copy_in(VirtAddr, std::span<std::byte>) override { return fail(Errno::Fault); }
-        Status copy_out(VirtAddr, std::span<const std::byte>) override { return {}; }
-      } discard;
-      if (!file->ioctl(kTcGets, 0, discard)) return fail(Errno::NotTty);
-      if (process.session != process.pid) return fail(Errno::NotPermitted);
-      if (process.terminal && process.terminal != file) return fail(Errno::NotPermitted);
-      process.terminal = file;
-      return 0;
+    case kTiocGPtPeer: {
+      const unsigned flags = unsigned_argument(c, 2);
+      auto peer = TRY(fs::open_peer(c.kernel.vfs(), *file, flags & (fs::kOpenAccessMode | fs::kOpenNonBlock)));
+      return install(c, std::move(peer), flags & fs::kOpenCloseOnExec);
     }
-    case kTiocNotty:
-      if (!process.terminal) return fail(Errno::NotTty);
-      process.terminal = nullptr;
-      return 0;
     default: break;
   }
   return file->ioctl(command, c[2], c.user);

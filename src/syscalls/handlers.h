@@ -39,6 +39,8 @@ Function sys_clone, sys_clone3, sys_fork, sys_vfork, sys_exit, sys_exit_group, s
     sys_arch_prctl, sys_prctl, sys_personality, sys_rseq;
 // exec.cpp
 Function sys_execve, sys_execveat;
+// signalfd.cpp
+Function sys_signalfd, sys_signalfd4;
 // signals.cpp
 Function sys_rt_sigaction, sys_rt_sigprocmask, sys_rt_sigreturn, sys_rt_sigpending, sys_rt_sigsuspend, sys_rt_sigtimedwait, sys_rt_sigqueueinfo,
     sys_rt_tgsigqueueinfo, sys_sigaltstack, sys_kill, sys_tkill, sys_tgkill, sys_pause;

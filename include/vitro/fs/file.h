@@ -25,6 +25,7 @@ struct OpenContext {
   const Credentials* credentials = nullptr;
   Blocking* blocking = nullptr;   // for opens that wait (fifo)
   Pid pid{0};                     // the opener's thread group
+  bool no_controlling_terminal = false;   // O_NOCTTY
 };
 
 // Collects the queues to sleep on during poll(2), select(2), epoll_wait(2).

@@ -1,4 +1,4 @@
-// The guest's standard input, output and error: the host process's own descriptors 0, 1, 2 behind a character device or a pipe.
+// The guest's standard input, output and error: the host process's own descriptors 0, 1, 2 where they are no terminal.
 #pragma once
 
 #include <functional>
@@ -20,15 +20,8 @@ class HostInput {
   virtual WaitQueue& queue(int host_fd) = 0;
 };
 
-// A file that reads and writes `host_fd`. Terminals (isatty) answer TCGETS, TCSETS, TIOCGWINSZ, TIOCGPGRP, TIOCSPGRP, TIOCGSID, FIONREAD ...; a
-// host regular file or pipe looks like one in fstat. Write errors: BrokenPipe, NoSpace, IoError.
+// A file that reads and writes `host_fd`, which is no terminal (terminals: tty.h). A host regular file or pipe looks like one in fstat; anything else
+// like /dev/null's kind. Write errors: BrokenPipe, NoSpace, IoError.
 std::shared_ptr<File> make_host_stream(Vfs& vfs, int host_fd, unsigned flags, HostInput& input);
-
-// The terminal's foreground process group, kept for TIOCGPGRP; the machine sends it SIGINT, SIGQUIT, SIGTSTP.
-Pid foreground_group(File& terminal);
-bool is_terminal(File& file);
-// The session that the terminal controls and its foreground group: set at start and for TIOCSCTTY, which needs to know the caller and so is
-// answered by the kernel; this layer says NotTty to it.
-void set_terminal_owner(File& terminal, Pid session, Pid foreground);
 
 }  // namespace vitro::fs

@@ -17,12 +17,14 @@
 #include "vitro/mm/kernel_object.h"
 
 namespace vitro::hw {
+class Clock;
 class Disk;
 }
 
 namespace vitro::fs {
 
 class BlockStore;
+class JobControl;
 
 // Who asks, and from where.
 struct PathContext {
@@ -41,6 +43,7 @@ class Vfs {
     mm::VirtualMemory* vm = nullptr;
     Nanoseconds (*now)(const void*) = nullptr;   // virtual time since the epoch
     const void* clock = nullptr;
+    const hw::Clock* uptime = nullptr;           // what deadlines are counted by
   };
   explicit Vfs(Services services);
   ~Vfs();
@@ -111,6 +114,9 @@ class Vfs {
   void register_device(uint32_t type, uint64_t device, DeviceOpener opener);
   Result<std::shared_ptr<File>> open_device(const std::shared_ptr<Inode>& inode, unsigned flags, const OpenContext& context);
 
+  // What terminals ask of processes; null: nobody controls jobs.
+  void set_job_control(JobControl* jobs);
+
   struct State;
   State& state() { return *state_; }
 
@@ -134,9 +140,9 @@ struct OverlayConfig {
 // Errors: an offer that does not exist or cannot be opened.
 Result<std::shared_ptr<FileSystem>, UserError> make_overlay(Vfs& vfs, const OverlayConfig& config, class BlockStore& upper);
 std::shared_ptr<FileSystem> make_tmpfs(Vfs& vfs, Bytes size_limit, uint32_t root_mode = 01777);
-// Character devices null, zero, full, random, urandom, tty, console, kmsg and links stdin, stdout, stderr, fd; random is seeded.
-// `console` is what tty and console lead to (may be null: NoDeviceOrAddress).
-std::shared_ptr<FileSystem> make_devfs(Vfs& vfs, uint64_t seed, std::shared_ptr<File> console);
+// Character devices null, zero, full, random, urandom, kmsg, and the nodes tty, console and ptmx, which make_devpts (tty.h) brings to life; links
+// stdin, stdout, stderr, fd; empty directories pts and shm. random is seeded.
+std::shared_ptr<FileSystem> make_devfs(Vfs& vfs, uint64_t seed);
 // /dev/kmsg: `read` renders the whole log, `write` takes one record. Until it is set reading gives nothing and writing goes nowhere but into the device.
 struct KernelLog {
   std::function<std::string()> read;

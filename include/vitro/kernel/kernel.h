@@ -92,7 +92,8 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
     std::vector<std::string> arguments;     // argv[0] first
     std::vector<std::string> environment;   // "NAME=value"
     std::string working_directory = "/";
-    std::array<std::shared_ptr<fs::File>, 3> standard;
+    std::array<std::shared_ptr<fs::File>, 3> standard;   // may be one file three times
+    std::shared_ptr<fs::Tty> terminal;      // its controlling terminal, if any
     fs::Credentials credentials;
   };
   Result<Pid, UserError> start(const FirstProcess& first);
@@ -149,6 +150,8 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   Result<long> sigreturn(Task& t);                                   // restores registers; the value goes to RAX
   // pause, sigsuspend, sigtimedwait
   Status pause(Task& t);
+  // The next pending signal of `set`, taken away: signalfd.
+  std::optional<SignalInfo> take_signal(Task& t, SignalSet set);
   Result<SignalInfo> wait_for_signal(Task& t, SignalSet set, std::optional<Nanoseconds> deadline);
 
   // ---- Waiting and time ----

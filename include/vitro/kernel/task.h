@@ -13,6 +13,7 @@
 #include "vitro/base/intrusive_list.h"
 #include "vitro/base/types.h"
 #include "vitro/base/wait_queue.h"
+#include "vitro/fs/tty.h"
 #include "vitro/fs/types.h"
 #include "vitro/fs/vfs.h"
 #include "vitro/hw/cpu.h"
@@ -150,9 +151,10 @@ class Process {
   std::shared_ptr<SignalHandlers> handlers;
   fs::Credentials credentials;
   std::array<ResourceLimit, kLimitCount> limits{};
-  std::shared_ptr<fs::File> terminal;   // controlling terminal
+  std::shared_ptr<fs::Tty> terminal;    // controlling terminal
 
   PendingSignals pending;        // for any thread
+  WaitQueue signal_arrivals;     // signalfd readers: woken whenever a signal becomes pending, blocked or not
   bool group_exiting = false;
   int exit_code = 0;             // wait status
   bool zombie = false;

@@ -25,6 +25,7 @@
 namespace vitro::machine {
 
 class HostConsole;
+class HostTerminal;
 
 class Machine {
  public:
@@ -77,7 +78,8 @@ class Machine {
   std::unique_ptr<fs::BlockStore> block_store_;
   std::unique_ptr<fs::Vfs> vfs_;
   std::map<std::string, std::vector<fs::HostOffer>> offered_;   // by mount point, beyond the root's own
-  std::shared_ptr<fs::File> console_file_;                      // behind /dev/tty; null where no standard stream is a terminal
+  std::shared_ptr<HostTerminal> host_terminal_;                 // null where no standard stream is a terminal
+  std::shared_ptr<fs::Tty> terminal_;                           // the guest's /dev/pts/0 on it
   std::unique_ptr<kernel::SyscallTable> syscalls_;
   std::unique_ptr<kernel::Kernel> kernel_;
   std::function<bool()> interrupt_handler_;

@@ -86,7 +86,7 @@ TEST_F(Tmpfs, EventfdCounts) {
 }
 
 TEST_F(Tmpfs, DevicesDoWhatTheirNamesSay) {
-  ASSERT_TRUE(vfs_->mount("/dev", make_devfs(*vfs_, 42, nullptr), "udev"));
+  ASSERT_TRUE(vfs_->mount("/dev", make_devfs(*vfs_, 42), "udev"));
   EXPECT_EQ(read("/dev/null"), "");
   EXPECT_EQ(read(**open("/dev/zero"), 10), std::string(10, '\0'));
   auto full = *open("/dev/full", kOpenWrite);
