@@ -11,7 +11,7 @@ const char* fault_kind_name(FaultKind k) {
 }
 
 VirtualMemory::VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing, Tracer& tracer)
-    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(physical)) {}
+    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(*this, physical)) {}
 
 VirtualMemory::~VirtualMemory() {
   CHECK(state_->spaces.empty(), "{} address spaces are left", state_->spaces.size());
@@ -29,6 +29,7 @@ void VirtualMemory::unmap_kernel_page(VirtAddr page) {
 }
 
 Lru& VirtualMemory::lru() { return state_->lru; }
+Reclaimer& VirtualMemory::reclaimer() { return state_->reclaimer; }
 
 Pages VirtualMemory::block_device_pages() const { return Pages{state_->block_pages}; }
 

@@ -7,13 +7,16 @@
 #include "vitro/base/intrusive_list.h"
 #include "vitro/mm/address_space.h"
 #include "vitro/mm/lru.h"
+#include "vitro/mm/reclaim.h"
 
 namespace vitro::mm {
 
 struct VirtualMemory::State {
-  explicit State(PhysicalMemory& physical) : kernel_table(physical), lru(physical.frames(), physical.stat()) {}
+  State(VirtualMemory& vm, PhysicalMemory& physical) : kernel_table(physical), lru(physical.frames(), physical.stat()), reclaimer(vm) {}
   KernelPageTable kernel_table;
   Lru lru;
+  ShadowNodes shadow_nodes;
+  Reclaimer reclaimer;
   IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
   uint64_t pins = 0;          // references taken by get_page()
