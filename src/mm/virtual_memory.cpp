@@ -11,7 +11,7 @@ const char* fault_kind_name(FaultKind k) {
 }
 
 VirtualMemory::VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing, Tracer& tracer)
-    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(physical, mmu, timing)) {
+    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(*this, physical, mmu, timing)) {
   mmu.set_lazily_flushed(kVmallocBase, kVmallocBase + kVmallocSize);
 }
 
@@ -29,6 +29,7 @@ Kmap& VirtualMemory::kmap() { return state_->kmap; }
 KernelStacks& VirtualMemory::kernel_stacks() { return state_->kernel_stacks; }
 
 Lru& VirtualMemory::lru() { return state_->lru; }
+Reclaimer& VirtualMemory::reclaimer() { return state_->reclaimer; }
 
 Pages VirtualMemory::block_device_pages() const { return Pages{state_->block_pages}; }
 

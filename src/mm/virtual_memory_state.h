@@ -9,19 +9,22 @@
 #include "vitro/mm/kernel_stacks.h"
 #include "vitro/mm/kmap.h"
 #include "vitro/mm/lru.h"
+#include "vitro/mm/reclaim.h"
 #include "vitro/mm/vmalloc.h"
 
 namespace vitro::mm {
 
 struct VirtualMemory::State {
-  State(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing)
+  State(VirtualMemory& vm, PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing)
       : kernel_table(physical), vmalloc(physical, kernel_table, mmu, physical.cpus()), kernel_stacks(physical, vmalloc), kmap(physical, kernel_table, mmu, timing),
-        lru(physical.frames(), physical.stat()) {}
+        lru(physical.frames(), physical.stat()), reclaimer(vm) {}
   KernelPageTable kernel_table;
   Vmalloc vmalloc;
   KernelStacks kernel_stacks;
   Kmap kmap;
   Lru lru;
+  ShadowNodes shadow_nodes;
+  Reclaimer reclaimer;
   IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
   uint64_t pins = 0;          // references taken by get_page()

@@ -25,6 +25,7 @@ namespace vitro::mm {
 
 class KernelStacks;
 class Kmap;
+class Reclaimer;
 class Vmalloc;
 
 // What all address spaces share. One per machine.
@@ -53,6 +54,7 @@ class VirtualMemory {
   KernelStacks& kernel_stacks();
 
   Lru& lru();
+  Reclaimer& reclaimer();
   // References on an order-0 frame that user memory or a page cache may own: whoever drops the last one takes it off the LRU and frees it.
   // Pair them; what is held while a task waits is counted, so that verify() can tell it from a leak.
   void get_page(Pfn f);
