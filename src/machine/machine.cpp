@@ -15,6 +15,7 @@
 #include "vitro/fs/host_stream.h"
 #include "vitro/fs/process_view.h"
 #include "vitro/fs/vfs.h"
+#include "vitro/mm/writeback.h"
 #include "vitro/syscalls/table.h"
 
 namespace vitro::machine {
@@ -84,6 +85,7 @@ Result<void, UserError> Machine::build() {
   config.boot_time = options_.boot_time;
   kernel_ = std::make_unique<kernel::Kernel>(config, *cpu_, *clock_, options_.timing, *vm_, *vfs_, tracer_);
   vm_->set_blocking(kernel_.get());
+  vm_->writeback().set_clock(clock_.get());
   block_store_ = fs::make_block_store(*disk_, *kernel_);
   for (int fd = 0; fd < 3 && !console_file_; ++fd)
     if (::isatty(fd)) console_file_ = fs::make_host_stream(*vfs_, fd, fs::kOpenReadWrite, *console_);
@@ -91,6 +93,8 @@ Result<void, UserError> Machine::build() {
   syscalls_ = syscalls::make_table({.strace = options_.strace});
   kernel_->set_syscall_table(syscalls_.get());
   kernel_->set_host_port(console_.get());
+  const auto flusher = kernel_->start_kernel_thread("kworker/u2:0-flush-254:0", [this] { vm_->writeback().run_flusher([this] { return kernel_->kernel_thread_should_stop(); }); });
+  if (!flusher) return fail(UserError{"no memory for the kernel's own threads", "give the machine more --ram"});
   set_crash_reporter(&report_crash, this);
   return {};
 }

@@ -1,6 +1,7 @@
 // What all address spaces share: the kernel's tables, the LRU, page references.
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
+#include "vitro/mm/page_cache.h"
 
 namespace vitro::mm {
 
@@ -11,7 +12,7 @@ const char* fault_kind_name(FaultKind k) {
 }
 
 VirtualMemory::VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing, Tracer& tracer)
-    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(physical)) {}
+    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(*this, physical)) {}
 
 VirtualMemory::~VirtualMemory() {
   CHECK(state_->spaces.empty(), "{} address spaces are left", state_->spaces.size());
@@ -29,6 +30,8 @@ void VirtualMemory::unmap_kernel_page(VirtAddr page) {
 }
 
 Lru& VirtualMemory::lru() { return state_->lru; }
+Writeback& VirtualMemory::writeback() { return state_->writeback; }
+Status MappedFile::sync_mapped(Bytes from, Bytes to) { return page_cache().write_back(from, to); }
 
 Pages VirtualMemory::block_device_pages() const { return Pages{state_->block_pages}; }
 

@@ -7,15 +7,19 @@
 #include "vitro/base/intrusive_list.h"
 #include "vitro/mm/address_space.h"
 #include "vitro/mm/lru.h"
+#include "vitro/mm/writeback.h"
 
 namespace vitro::mm {
 
 struct VirtualMemory::State {
-  explicit State(PhysicalMemory& physical) : kernel_table(physical), lru(physical.frames(), physical.stat()) {}
+  explicit State(VirtualMemory& vm, PhysicalMemory& physical) : kernel_table(physical), lru(physical.frames(), physical.stat()), writeback(vm) {}
   KernelPageTable kernel_table;
   Lru lru;
+  Writeback writeback;
   IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
+  IntrusiveList<PageCache::State, &PageCache::State::dirty_link> dirty_caches;  // that have dirty pages, in the order in which they became dirty
+  uint64_t orphan_writeback = 0;  // pages being written whose file is gone
   uint64_t pins = 0;          // references taken by get_page()
   uint64_t block_pages = 0;   // frames in state BlockCache
   uint64_t next_inode = 1;    // of shared memory without a file system

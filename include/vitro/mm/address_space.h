@@ -23,6 +23,8 @@
 
 namespace vitro::mm {
 
+class Writeback;
+
 // What all address spaces share. One per machine.
 class VirtualMemory {
  public:
@@ -48,6 +50,8 @@ class VirtualMemory {
   void unmap_kernel_page(VirtAddr page);
 
   Lru& lru();
+  // When dirty pages go to storage.
+  Writeback& writeback();
   // References on an order-0 frame that user memory or a page cache may own: whoever drops the last one takes it off the LRU and frees it.
   // Pair them; what is held while a task waits is counted, so that verify() can tell it from a leak.
   void get_page(Pfn f);
