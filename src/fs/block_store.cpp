@@ -12,13 +12,7 @@ namespace {
 
 constexpr uint64_t kSectorsPerBlock = kPageSize / hw::Disk::kSectorSize;
 
-// One request that a task sleeps on. Shared with the disk's callback, which may come after the sleeper was turned away.
-struct Transfer {
-  std::vector<std::byte> buffer;
-  bool done = false;
-  Status result;
-  WaitQueue queue;
-};
+constexpr unsigned kMostRequests = 256;  // BLKDEV_DEFAULT_RQ, doubled by the scheduler (block/blk-mq-sched.c)
 
 class DiskBlockStore final : public BlockStore {
  public:
@@ -52,36 +46,35 @@ class DiskBlockStore final : public BlockStore {
     disk_.discard(block * kSectorsPerBlock, kSectorsPerBlock);
   }
 
-  Status read_blocks(uint64_t first, std::span<const std::span<std::byte>> blocks) override {
-    if (blocks.empty()) return {};
-    auto t = std::make_shared<Transfer>();
-    t->buffer.resize(blocks.size() * kPageSize);
-    if (!blocking_.may_wait()) {
-      TRY(disk_.peek(first * kSectorsPerBlock, t->buffer));
-    } else {
-      disk_.submit_read(first * kSectorsPerBlock, t->buffer, finish(t));
-      TRY(wait_for(*t));
-    }
-    for (size_t i = 0; i < blocks.size(); ++i) std::memcpy(blocks[i].data(), t->buffer.data() + i * kPageSize, std::min<size_t>(blocks[i].size(), kPageSize));
-    return {};
+  void read_blocks(uint64_t first, std::span<const std::span<std::byte>> blocks, Done done) override {
+    if (blocking_.may_wait()) return disk_.submit_read(first * kSectorsPerBlock, hw::Disk::Into(blocks.begin(), blocks.end()), std::move(done));
+    Status result;
+    for (size_t i = 0; i < blocks.size() && result; ++i) result = disk_.peek((first + i) * kSectorsPerBlock, blocks[i]);
+    done(result);
   }
-  Status write_block(uint64_t block, std::span<const std::byte> data) override {
-    auto t = std::make_shared<Transfer>();
-    t->buffer.assign(data.begin(), data.end());
-    t->buffer.resize(kPageSize);
-    if (!blocking_.may_wait()) return disk_.poke(block * kSectorsPerBlock, t->buffer);
-    disk_.submit_write(block * kSectorsPerBlock, t->buffer, finish(t));
-    return wait_for(*t);
+  void write_blocks(uint64_t first, std::span<const std::span<const std::byte>> blocks, Done done) override {
+    if (!blocking_.may_wait()) {
+      Status result;
+      for (size_t i = 0; i < blocks.size() && result; ++i) result = disk_.poke((first + i) * kSectorsPerBlock, blocks[i]);
+      return done(result);
+    }
+    hw::Disk::From pieces(blocks.begin(), blocks.end());
+    while (writing_->count >= kMostRequests)
+      if (!blocking_.wait(writing_->room, Interruptible::No)) break;
+    ++writing_->count;
+    disk_.submit_write(first * kSectorsPerBlock, std::move(pieces), [writing = writing_, done = std::move(done)](Status s) {
+      --writing->count;
+      writing->room.wake_one();
+      done(s);
+    });
   }
   // The lower layer shares this disk's queue and latency, as if its files lay here.
   bool timed() const override { return blocking_.may_wait(); }
-  void charge_read(Bytes n) override {
-    if (n == Bytes{0} || total_ == 0 || !timed()) return;
-    auto t = std::make_shared<Transfer>();
+  void charge_read(Bytes n, Done done) override {
     const uint64_t sectors = std::min((n.value() + hw::Disk::kSectorSize - 1) / hw::Disk::kSectorSize, total_ * kSectorsPerBlock);
-    t->buffer.resize(sectors * hw::Disk::kSectorSize);
-    disk_.submit_read(0, t->buffer, finish(t));
-    (void)wait_for(*t);
+    if (sectors == 0 || !timed()) return done({});
+    auto buffer = std::make_shared<std::vector<std::byte>>(sectors * hw::Disk::kSectorSize);
+    disk_.submit_read(0, std::span(*buffer), [buffer, done = std::move(done)](Status s) { done(s); });
   }
   uint64_t total_blocks() const override { return total_; }
   uint64_t free_blocks() const override { return free_ - reserved_; }
@@ -102,21 +95,15 @@ class DiskBlockStore final : public BlockStore {
     next_ = block + 1 >= total_ ? 0 : block + 1;
     return block;
   }
-  static hw::Disk::Done finish(const std::shared_ptr<Transfer>& t) {
-    return [t](Status s) {
-      t->result = s;
-      t->done = true;
-      t->queue.wake_all();
-    };
-  }
-  Status wait_for(Transfer& t) {
-    while (!t.done) TRY(blocking_.wait(t.queue, Interruptible::No));
-    return t.result;
-  }
+  struct Writing {  // outlives the store in the disk's callbacks
+    unsigned count = 0;
+    WaitQueue room;
+  };
 
   hw::Disk& disk_;
   Blocking& blocking_;
   uint64_t total_, free_, reserved_ = 0, next_ = 0;
+  std::shared_ptr<Writing> writing_ = std::make_shared<Writing>();
   std::vector<uint64_t> words_;  // a set bit is a block in use
 };
 

@@ -35,7 +35,7 @@ class MemoryDevice : public File {
   Result<size_t> write_at(uint64_t, size_t count, ByteSource&, Blocking&) override { return std::min(count, kMaxTransfer); }
   Result<uint64_t> seek(int64_t, int) override { return position = 0; }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::NoDevice); }
-  Status sync() override { return fail(Errno::Invalid); }
+  Status sync(Inode::Sync, Bytes, Bytes) override { return fail(Errno::Invalid); }
 };
 
 class NullFile final : public MemoryDevice {

@@ -48,7 +48,7 @@ class EventFile final : public File {
     return events;
   }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::NoDevice); }
-  Status sync() override { return fail(Errno::Invalid); }
+  Status sync(Inode::Sync, Bytes, Bytes) override { return fail(Errno::Invalid); }
 
  private:
   uint64_t count_;

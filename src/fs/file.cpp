@@ -12,6 +12,12 @@ namespace {
 constexpr int kSeekSet = 0, kSeekCurrent = 1, kSeekEnd = 2, kSeekData = 3, kSeekHole = 4;
 }
 
+File::File(std::shared_ptr<Inode> inode, unsigned flags) : inode_(std::move(inode)), flags_(flags) {
+  if (!inode_) return;
+  if (ErrorSequence* errors = inode_->write_errors()) seen_errors_ = errors->sample();
+  if (ErrorSequence* errors = inode_->file_system().write_errors()) seen_file_system_errors_ = errors->sample();
+}
+
 File::~File() {
   if (holds_write_access_) --inode_->writers;
 }
@@ -43,7 +49,7 @@ Result<size_t> File::read_at(uint64_t offset, size_t count, ByteSink& sink, Bloc
   const uint64_t size = inode_->attributes().size;
   if (count == 0 || offset >= size) return size_t{0};
   count = std::min<uint64_t>({count, kMaxTransfer, size - offset});
-  const size_t n = TRY(pages->read(Bytes{offset}, count, sink));
+  const size_t n = TRY(pages->read(Bytes{offset}, count, sink, &readahead_));
   if (!(flags_ & kOpenNoAtime)) inode_->content_read();
   return n;
 }
@@ -65,7 +71,7 @@ Result<size_t> File::write_locked(uint64_t offset, size_t count, ByteSource& sou
   count = TRY(inode_->prepare_write(offset, count));
   const size_t n = TRY(inode_->page_cache()->write(Bytes{offset}, count, source));
   if (n > 0) inode_->content_written(offset + n);
-  if (n > 0 && (flags_ & (kOpenDsync | kOpenSync))) TRY(inode_->sync());
+  if (n > 0 && (flags_ & (kOpenDsync | kOpenSync))) TRY(sync((flags_ & kOpenSync) == kOpenSync ? Inode::Sync::All : Inode::Sync::DataOnly, Bytes{offset}, Bytes{offset + n}));
   return n;
 }
 
@@ -86,6 +92,31 @@ Result<uint64_t> File::seek(int64_t offset, int whence) {
   int64_t target = 0;
   if (__builtin_add_overflow(base, offset, &target) || target < 0) return fail(Errno::Invalid);
   return position = static_cast<uint64_t>(target);
+}
+
+Status File::sync(Inode::Sync what, Bytes from, Bytes to) {
+  const Status metadata = inode_->sync(what, from, to);
+  TRY(check_write_errors());
+  return metadata;
+}
+
+Status File::check_write_errors() {
+  ErrorSequence* errors = inode_->write_errors();
+  return errors ? errors->check_and_advance(seen_errors_) : Status{};
+}
+
+Status File::sync_file_system() {
+  FileSystem& fs = inode_->file_system();
+  const Status result = fs.sync();
+  if (ErrorSequence* errors = fs.write_errors()) TRY(errors->check_and_advance(seen_file_system_errors_));
+  return result;
+}
+
+Status File::sync_mapped(Bytes from, Bytes to) { return sync(Inode::Sync::All, from, to); }
+
+void File::advise_reading(int advice) {
+  readahead_.random = advice == 1;
+  if (advice != 1) readahead_.pages = mm::kReadaheadPages * (advice == 2 ? 2 : 1);
 }
 
 Status File::truncate(uint64_t size) {

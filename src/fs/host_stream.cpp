@@ -175,7 +175,7 @@ class StreamFile final : public File {
     return events;
   }
 
-  Status sync() override { return stream_->kind == HostKind::Regular ? Status{} : fail(Errno::Invalid); }  // write(2) has handed all to the host
+  Status sync(Inode::Sync, Bytes, Bytes) override { return stream_->kind == HostKind::Regular ? Status{} : fail(Errno::Invalid); }  // write(2) has handed all to the host
   Status truncate(uint64_t) override { return fail(Errno::Invalid); }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::NoDevice); }
   bool is_stream() const override { return stream_->kind != HostKind::Regular; }

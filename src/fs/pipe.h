@@ -72,7 +72,7 @@ class PipeFile final : public File {
   Result<uint64_t> seek(int64_t, int) override { return fail(Errno::IllegalSeek); }
   Result<long> ioctl(unsigned command, uint64_t argument, UserCopy& user) override;
   unsigned poll(PollTable* table) override { return pipe_->poll(table, readable(), writable()); }
-  Status sync() override { return fail(Errno::Invalid); }
+  Status sync(Inode::Sync, Bytes, Bytes) override { return fail(Errno::Invalid); }
   Result<uint64_t> pipe_size() override { return pipe_->capacity(); }
   Result<uint64_t> set_pipe_size(uint64_t bytes, bool privileged) override { return pipe_->set_capacity(bytes, privileged); }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::NoDevice); }

@@ -9,6 +9,7 @@
 #include "vitro/hw/pte.h"
 #include "vitro/mm/physical_memory.h"
 #include "vitro/mm/vmalloc.h"
+#include "vitro/mm/writeback.h"
 
 namespace vitro::fs {
 namespace {
@@ -70,6 +71,8 @@ MemoryInfo collect_memory_info(mm::VirtualMemory& vm, const SystemView& system) 
   m.available = physical.available();
   m.total_reserve = physical.total_reserve();
   m.buffers = vm.block_device_pages();
+  const mm::Writeback::Limits dirty = vm.writeback().limits();
+  m.dirty_threshold = dirty.threshold, m.dirty_background_threshold = dirty.background;
   m.commit_limit = vm.commit_limit();
   m.committed = vm.committed();
   for (const SwapAreaView& area : system.swap_areas) m.swap_total += area.size, m.swap_used += area.used;
@@ -81,17 +84,6 @@ MemoryInfo collect_memory_info(mm::VirtualMemory& vm, const SystemView& system) 
 
 std::string meminfo_text(mm::VirtualMemory& vm, const SystemView& system) { return render_meminfo(collect_memory_info(vm, system)); }
 std::string vmstat_text(mm::VirtualMemory& vm) { return render_vmstat(collect_memory_info(vm, {})); }
-
-DirtyLimits dirty_limits(const MemoryInfo& m) {
-  const uint64_t free = level(*m.stat, VmItem::nr_free_pages), reserve = m.total_reserve.value();
-  const uint64_t dirtyable =
-      free - std::min(free, reserve) + level(*m.stat, VmItem::nr_inactive_file) + level(*m.stat, VmItem::nr_active_file) + 1;
-  DirtyLimits limits;
-  limits.threshold = (uint64_t{m.dirty_ratio} * kPageSize / 100) * dirtyable >> kPageShift;
-  limits.background = (uint64_t{m.dirty_background_ratio} * kPageSize / 100) * dirtyable >> kPageShift;
-  if (limits.background >= limits.threshold) limits.background = limits.threshold / 2;
-  return limits;
-}
 
 std::string render_meminfo(const MemoryInfo& m) {
   const auto get = [&](VmItem i) { return level(*m.stat, i); };
@@ -196,7 +188,6 @@ std::string render_node_meminfo(const MemoryInfo& m, unsigned node) {
 }
 
 std::string render_vmstat(const MemoryInfo& m) {
-  const DirtyLimits limits = dirty_limits(m);
   std::string text;
   for (size_t i = 0; i < mm::kVmItemCount; ++i) {
     const auto item = static_cast<VmItem>(i);
@@ -204,9 +195,9 @@ std::string render_vmstat(const MemoryInfo& m) {
     if (item == VmItem::pgpgin || item == VmItem::pgpgout)
       value /= 2;  // sectors are kept, KiB are shown
     else if (item == VmItem::nr_dirty_threshold)
-      value = static_cast<int64_t>(limits.threshold);
+      value = static_cast<int64_t>(m.dirty_threshold);
     else if (item == VmItem::nr_dirty_background_threshold)
-      value = static_cast<int64_t>(limits.background);
+      value = static_cast<int64_t>(m.dirty_background_threshold);
     fmt::format_to(std::back_inserter(text), "{} {}\n", mm::vm_item_name(item), value);
   }
   return text;

@@ -25,7 +25,7 @@ struct MemoryInfo {
     uint64_t total = 0, free = 0, reserved = 0, surplus = 0;  // huge pages of 2 MiB
   } huge;
   Bytes direct_4k{0}, direct_2m{0}, direct_1g{0};          // of the direct map, by the size of its leaves
-  unsigned dirty_ratio = 20, dirty_background_ratio = 10;  // percent
+  uint64_t dirty_threshold = 0, dirty_background_threshold = 0;  // pages (mm/page-writeback.c: global_dirty_limits)
 };
 MemoryInfo collect_memory_info(mm::VirtualMemory& vm, const SystemView& system);
 
@@ -35,12 +35,6 @@ std::string render_vmstat(const MemoryInfo& m);                       // mm/vmst
 std::string render_node_vmstat(const MemoryInfo& m);                  // drivers/base/node.c: node_read_vmstat
 std::string render_numastat(const mm::VmStat& stat);
 std::string render_swaps(std::span<const SwapAreaView> areas);  // mm/swapfile.c: swap_show
-
-// mm/page-writeback.c: global_dirty_limits. Pages of dirty cache at which writers are throttled, and at which the flusher starts.
-struct DirtyLimits {
-  uint64_t threshold = 0, background = 0;
-};
-DirtyLimits dirty_limits(const MemoryInfo& m);
 
 // Bytes of the direct map that 4 KiB, 2 MiB and 1 GiB leaves of the kernel's page tables map (/proc/meminfo: DirectMap*).
 struct DirectMapSizes {

@@ -8,6 +8,7 @@
 #include "vitro/mm/reclaim.h"
 #include "vitro/base/rng.h"
 #include "vitro/mm/physical_memory.h"
+#include "vitro/mm/writeback.h"
 
 namespace vitro::fs {
 namespace {
@@ -106,6 +107,30 @@ void add_sysctl(PseudoDirectory& root, const ProcContext& c, std::vector<Tunable
                  [&vm] { return fmt::format("{}\n", vm.physical().allocator().managed_frames().bytes().value() / (kThreadSize * 8)); },
                  nullptr});
   all.push_back(constant("kernel/version", std::string(kKernelVersion)));
+  using mm::WritebackTunables;
+  const auto writeback = [&vm, &all](const char* name, auto get, auto set, int64_t low, int64_t high) {
+    all.push_back(integer_tunable(
+        std::string("vm/") + name, [&vm, get] { return static_cast<int64_t>(get(vm.writeback().tunables())); },
+        [&vm, set](int64_t v) {
+          WritebackTunables t = vm.writeback().tunables();
+          set(t, v);
+          vm.writeback().set_tunables(t);
+        },
+        low, high));
+  };
+  // A ratio and a number of bytes exclude each other: the one that is set makes the other 0 (dirty_ratio_handler and its like).
+  writeback("dirty_background_bytes", [](const WritebackTunables& t) { return t.dirty_background_bytes.value(); },
+            [](WritebackTunables& t, int64_t v) { t.dirty_background_bytes = Bytes{static_cast<uint64_t>(v)}, t.dirty_background_ratio = 0; }, 1, INT64_MAX);
+  writeback("dirty_background_ratio", [](const WritebackTunables& t) { return t.dirty_background_ratio; },
+            [](WritebackTunables& t, int64_t v) { t.dirty_background_ratio = static_cast<unsigned>(v), t.dirty_background_bytes = Bytes{0}; }, 0, 100);
+  writeback("dirty_bytes", [](const WritebackTunables& t) { return t.dirty_bytes.value(); },
+            [](WritebackTunables& t, int64_t v) { t.dirty_bytes = Bytes{static_cast<uint64_t>(v)}, t.dirty_ratio = 0; }, 2 * kPageSize, INT64_MAX);
+  writeback("dirty_expire_centisecs", [](const WritebackTunables& t) { return t.dirty_expire_centisecs; },
+            [](WritebackTunables& t, int64_t v) { t.dirty_expire_centisecs = static_cast<unsigned>(v); }, 0, INT32_MAX);
+  writeback("dirty_ratio", [](const WritebackTunables& t) { return t.dirty_ratio; },
+            [](WritebackTunables& t, int64_t v) { t.dirty_ratio = static_cast<unsigned>(v), t.dirty_bytes = Bytes{0}; }, 0, 100);
+  writeback("dirty_writeback_centisecs", [](const WritebackTunables& t) { return t.dirty_writeback_centisecs; },
+            [](WritebackTunables& t, int64_t v) { t.dirty_writeback_centisecs = static_cast<unsigned>(v); }, 0, INT32_MAX);
   all.push_back(integer_tunable(
       "vm/max_map_count", [&vm] { return vm.max_map_count; }, [&vm](int64_t v) { vm.max_map_count = static_cast<int>(v); }, 0, INT32_MAX));
   all.push_back(integer_tunable(

@@ -54,9 +54,12 @@ Status TreeFileSystem::sync() {
   std::vector<std::shared_ptr<TreeInode>> inodes;
   for (const auto& [number, node] : nodes_)
     if (auto live = node->live.lock()) inodes.push_back(std::move(live));
+  // All of it on its way before anything is waited for (fs/sync.c: ksys_sync).
+  for (const auto& inode : inodes)
+    if (mm::PageCache* pages = inode->page_cache(); pages && config_.store) pages->start_writing();
   Status first;
   for (const auto& inode : inodes)
-    if (Status s = inode->sync(); !s && first) first = s;
+    if (Status s = inode->sync(Inode::Sync::All, Bytes{0}, Bytes{UINT64_MAX}); !s && first) first = s;
   return first;
 }
 

@@ -31,7 +31,7 @@ struct TreeConfig {
   bool only_world_readable = true;     // of the lower layer
 };
 
-class TreeFileSystem final : public FileSystem {
+class TreeFileSystem final : public FileSystem, public std::enable_shared_from_this<TreeFileSystem> {
  public:
   TreeFileSystem(Vfs& vfs, TreeConfig config);
   ~TreeFileSystem() override;
@@ -40,6 +40,7 @@ class TreeFileSystem final : public FileSystem {
   FileSystemStatistics statistics() override;
   uint64_t device() const override { return device_; }
   Status sync() override;
+  ErrorSequence* write_errors() override { return config_.store ? &write_errors_ : nullptr; }
   Vfs* vfs() override { return &vfs_; }
   uint64_t cached_inodes() const override { return lru_.size(); }
   uint64_t unused_inodes() const override;
@@ -96,6 +97,7 @@ class TreeFileSystem final : public FileSystem {
   TreeConfig config_;
   uint64_t device_;
   bool closing_ = false;
+  ErrorSequence write_errors_;
   std::map<uint64_t, std::unique_ptr<TreeNode>> nodes_;
   IntrusiveList<TreeNode, &TreeNode::lru_link> lru_;       // nodes with a cached inode, least recently looked up first
   uint64_t next_number_ = kFirstOwnNumber;

@@ -90,9 +90,11 @@ mm::PageCache* TreeInode::page_cache() {
   return pages_.get();
 }
 
-Status TreeInode::sync() {
+Status TreeInode::sync(Sync, Bytes from, Bytes to) {
   if (!pages_ || !fs_.store()) return {};
-  return pages_->write_back();
+  // An error of writing is told by write_errors(), to everybody once.
+  (void)pages_->write_back(from, to);
+  return {};
 }
 
 Result<uint64_t> TreeInode::prepare_write(uint64_t offset, uint64_t count) {
@@ -197,7 +199,8 @@ Status TreeInode::allocate(int mode, uint64_t offset, uint64_t length) {
   return {};
 }
 
-Status TreeInode::read_lower(uint64_t page, std::span<const std::span<std::byte>> pages) {
+// The pages come from the host at once, and the time that takes is a disk's.
+void TreeInode::read_lower(uint64_t page, Into pages, Done done) {
   uint64_t from_host = 0;
   for (size_t i = 0; i < pages.size(); ++i) {
     const uint64_t offset = (page + i) * kPageSize;
@@ -205,52 +208,103 @@ Status TreeInode::read_lower(uint64_t page, std::span<const std::span<std::byte>
     uint64_t got = 0;
     if (wanted > 0) {
       const auto n = node_.lower->tree->read(node_.lower->path, node_.lower->host, offset, pages[i].first(wanted));
-      if (!n) return fail(Errno::IoError);
+      if (!n) return done(fail(Errno::IoError));
       got = *n;  // fewer where the host has shortened the file meanwhile: the rest reads as zeros
     }
     std::memset(pages[i].data() + got, 0, pages[i].size() - got);
     from_host += wanted;
   }
-  if (from_host == 0 || !fs_.store()) return {};
+  if (from_host == 0 || !fs_.store()) return done({});
   fs_.count_io(mm::VmItem::pgpgin, Bytes{from_host});
-  fs_.store()->charge_read(Bytes{from_host});
-  return {};
+  fs_.store()->charge_read(Bytes{from_host}, std::move(done));
 }
 
-Status TreeInode::read_pages(PageIndex first, std::span<const std::span<std::byte>> pages) {
+namespace {
+
+// Tells `done` once, when every part of a transfer has ended: the first error.
+struct Parts {
+  explicit Parts(mm::FileBacking::Done d) : done(std::move(d)) {}
+  mm::FileBacking::Done done;
+  Status result;
+  size_t left = 1;  // the one that starts the others
+  void end(Status s) {
+    if (!s && result) result = s;
+    if (--left == 0) std::exchange(done, nullptr)(result);
+  }
+  static mm::FileBacking::Done one_more(const std::shared_ptr<Parts>& parts) {
+    ++parts->left;
+    return [parts](Status s) { parts->end(s); };
+  }
+};
+
+}  // namespace
+
+void TreeInode::read_pages(PageIndex first, Into pages, Done done) {
   const auto block_at = [&](size_t i) {
     const uint64_t v = node_.blocks.get(first.value() + i);
     return v == BlockMap::kReserved || !fs_.store() ? BlockMap::kHole : v;
   };
+  auto parts = std::make_shared<Parts>(std::move(done));
   for (size_t i = 0; i < pages.size();) {
     const uint64_t value = block_at(i);
     size_t run = 1;
     if (value == BlockMap::kHole) {
       while (i + run < pages.size() && block_at(i + run) == BlockMap::kHole) ++run;
-      TRY(read_lower(first.value() + i, pages.subspan(i, run)));
+      read_lower(first.value() + i, pages.subspan(i, run), Parts::one_more(parts));
     } else {
       while (i + run < pages.size() && block_at(i + run) == value + run) ++run;
       fs_.count_io(mm::VmItem::pgpgin, Bytes{run * kPageSize});
-      TRY(fs_.store()->read_blocks(value - 1, pages.subspan(i, run)));
+      fs_.store()->read_blocks(value - 1, pages.subspan(i, run), Parts::one_more(parts));
     }
     i += run;
   }
-  return {};
+  parts->end({});
 }
 
-Status TreeInode::write_page(PageIndex index, std::span<const std::byte> page) {
-  if (!fs_.store() || index.offset().value() >= node_.size) return {};
-  uint64_t value = node_.blocks.get(index.value());
-  if (value == BlockMap::kReserved) value = fs_.store()->allocate_reserved_block() + 1;
-  else if (value == BlockMap::kHole) value = TRY(fs_.store()->allocate_block()) + 1;  // dirtied through a mapping
-  node_.blocks.set(index.value(), value);
+void TreeInode::write_pages(PageIndex first, From pages, Done done) {
+  const auto self = shared_from_this();  // waiting for the disk's queue must not end with a file that is gone
+  auto parts = std::make_shared<Parts>([fs = fs_.shared_from_this(), done = std::move(done)](Status s) {
+    if (!s) fs->write_errors()->set(s.error());
+    done(s);
+  });
+  uint64_t run_block = 0;
+  std::vector<std::span<const std::byte>> run;
+  const auto flush = [&] {
+    if (run.empty()) return;
+    fs_.count_io(mm::VmItem::pgpgout, Bytes{run.size() * kPageSize});
+    fs_.store()->write_blocks(run_block, run, Parts::one_more(parts));
+    run.clear();
+  };
+  for (size_t i = 0; i < pages.size(); ++i) {
+    const PageIndex index = first + Pages{i};
+    if (!fs_.store() || index.offset().value() >= node_.size) continue;  // cut off meanwhile
+    uint64_t value = node_.blocks.get(index.value());
+    if (value == BlockMap::kReserved) {
+      value = fs_.store()->allocate_reserved_block() + 1;
+    } else if (value == BlockMap::kHole) {
+      const auto block = fs_.store()->allocate_block();
+      if (!block) {
+        parts->end((++parts->left, fail(block.error())));
+        continue;
+      }
+      value = *block + 1;
+    }
+    node_.blocks.set(index.value(), value);
+    node_.changed_here = true;
+    if (!run.empty() && run_block + run.size() != value - 1) flush();
+    if (run.empty()) run_block = value - 1;
+    run.push_back(pages[i]);
+  }
+  flush();
+  parts->end({});
+}
+
+Status TreeInode::reserve_page_of(PageIndex index) {
+  if (!fs_.store() || node_.blocks.get(index.value()) != BlockMap::kHole) return {};
+  TRY(fs_.reserve_page());
+  node_.blocks.set(index.value(), BlockMap::kReserved);
   node_.changed_here = true;
-  fs_.count_io(mm::VmItem::pgpgout, Bytes{kPageSize});
-  const uint64_t inside = node_.size - index.offset().value();
-  if (inside >= page.size()) return fs_.store()->write_block(value - 1, page);
-  std::vector<std::byte> cut(page.begin(), page.end());
-  std::memset(cut.data() + inside, 0, cut.size() - inside);
-  return fs_.store()->write_block(value - 1, cut);
+  return {};
 }
 
 }  // namespace vitro::fs

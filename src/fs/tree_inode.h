@@ -33,7 +33,8 @@ class TreeInode final : public Inode, public mm::FileBacking {
 
   Result<std::shared_ptr<File>> open(unsigned flags, const OpenContext& context) override;
   mm::PageCache* page_cache() override;
-  Status sync() override;
+  Status sync(Sync what, Bytes from, Bytes to) override;
+  ErrorSequence* write_errors() override { return pages_ && fs_.store() ? &pages_->write_errors() : nullptr; }
   Result<uint64_t> prepare_write(uint64_t offset, uint64_t count) override;
   void content_written(uint64_t end) override;
   void content_read() override;
@@ -41,8 +42,10 @@ class TreeInode final : public Inode, public mm::FileBacking {
   uint64_t max_size() const override { return fs_.config().max_file_size; }
 
   // mm::FileBacking
-  Status read_pages(PageIndex first, std::span<const std::span<std::byte>> pages) override;
-  Status write_page(PageIndex index, std::span<const std::byte> page) override;
+  void read_pages(PageIndex first, Into pages, Done done) override;
+  void write_pages(PageIndex first, From pages, Done done) override;
+  Status reserve_page_of(PageIndex index) override;
+  std::shared_ptr<void> hold() override { return shared_from_this(); }
   Bytes size() const override { return Bytes{node_.size}; }
 
   TreeNode& node() { return node_; }
@@ -53,7 +56,7 @@ class TreeInode final : public Inode, public mm::FileBacking {
   Result<std::shared_ptr<Inode>> make_child(std::string_view name, uint32_t mode, const Credentials& who, std::string_view target, uint64_t device);
   Status may_add(std::string_view name);
   Status resize(uint64_t size);
-  Status read_lower(uint64_t page, std::span<const std::span<std::byte>> pages);
+  void read_lower(uint64_t page, Into pages, Done done);
   Status zero_range(uint64_t from, uint64_t to);
   void changed() { node_.changed = fs_.vfs()->now(), node_.changed_here = true; }
 

@@ -18,7 +18,7 @@ class PathFile final : public File {
   Result<uint64_t> seek(int64_t, int) override { return fail(Errno::BadFile); }
   Result<long> ioctl(unsigned, uint64_t, UserCopy&) override { return fail(Errno::BadFile); }
   unsigned poll(PollTable*) override { return kPollInvalid; }
-  Status sync() override { return fail(Errno::BadFile); }
+  Status sync(Inode::Sync, Bytes, Bytes) override { return fail(Errno::BadFile); }
   Status truncate(uint64_t) override { return fail(Errno::BadFile); }
   Status list(const std::function<bool(const DirectoryEntry&)>&) override { return fail(Errno::BadFile); }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::BadFile); }

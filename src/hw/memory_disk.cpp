@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "vitro/base/check.h"
+#include "vitro/base/rng.h"
 #include "vitro/hw/disk.h"
 
 namespace vitro::hw {
@@ -23,11 +24,19 @@ class MemoryDisk final : public Disk {
 
   const std::string& name() const override { return name_; }
   Bytes size() const override { return Bytes{size_}; }
-  void submit_read(uint64_t sector, std::span<std::byte> into, Done done) override {
-    submit({.sector = sector, .into = into, .size = into.size(), .done = std::move(done)});
+  using Disk::submit_read, Disk::submit_write;
+  void submit_read(uint64_t sector, Into into, Done done) override {
+    const size_t size = total(into);
+    submit({.sector = sector, .into = std::move(into), .size = size, .done = std::move(done)});
   }
-  void submit_write(uint64_t sector, std::span<const std::byte> from, Done done) override {
-    submit({.write = true, .sector = sector, .from = from, .size = from.size(), .done = std::move(done)});
+  void submit_write(uint64_t sector, From from, Done done) override {
+    const size_t size = total(from);
+    submit({.kind = Request::Write, .sector = sector, .from = std::move(from), .size = size, .done = std::move(done)});
+  }
+  void submit_flush(Done done) override { submit({.kind = Request::Flush, .done = std::move(done)}); }
+  void set_faults(const DiskFaults& faults) override {
+    faults_ = faults;
+    fault_rng_ = Rng(faults.seed ^ 0x6661756c74);
   }
   Status peek(uint64_t sector, std::span<std::byte> into) const override {
     if (!inside(sector, into.size())) return fail(Errno::IoError);
@@ -69,10 +78,10 @@ class MemoryDisk final : public Disk {
 
  private:
   struct Request {
-    bool write = false;
+    enum Kind : uint8_t { Read, Write, Flush } kind = Read;
     uint64_t sector = 0;
-    std::span<std::byte> into;
-    std::span<const std::byte> from;
+    Into into;
+    From from;
     size_t size = 0;
     Done done;
     Nanoseconds submitted{0};
@@ -90,6 +99,30 @@ class MemoryDisk final : public Disk {
       visit((position + at) / kChunkSize, offset, at, n);
       at += n;
     }
+  }
+
+  static size_t total(const auto& pieces) {
+    size_t n = 0;
+    for (const auto& piece : pieces) n += piece.size();
+    return n;
+  }
+  bool injected(Request::Kind kind) {
+    const double rate = kind == Request::Read ? faults_.read : kind == Request::Write ? faults_.write : 0;
+    return rate > 0 && static_cast<double>(fault_rng_.next() >> 11) * 0x1p-53 < rate;
+  }
+  Status transfer(const Request& r) {
+    if (r.kind == Request::Flush) return {};
+    if (!inside(r.sector, r.size) || injected(r.kind)) return fail(Errno::IoError);
+    uint64_t sector = r.sector;
+    for (const auto& piece : r.into) {
+      TRY(peek(sector, piece));
+      sector += piece.size() / kSectorSize;
+    }
+    for (const auto& piece : r.from) {
+      TRY(poke(sector, piece));
+      sector += piece.size() / kSectorSize;
+    }
+    return {};
   }
 
   void submit(Request r) {
@@ -112,11 +145,15 @@ class MemoryDisk final : public Disk {
     const Nanoseconds now = clock_.now();
     counters_.busy_time += now - started_;
     --counters_.in_flight;
-    const Status status = r.write ? poke(r.sector, r.from) : peek(r.sector, r.into);
-    if (status) {
-      (r.write ? counters_.writes : counters_.reads) += 1;
-      (r.write ? counters_.sectors_written : counters_.sectors_read) += r.size / kSectorSize;
-      (r.write ? counters_.write_time : counters_.read_time) += now - r.submitted;
+    const Status status = transfer(r);
+    if (r.kind == Request::Flush) {
+      ++counters_.flushes;
+      counters_.flush_time += now - r.submitted;
+    } else if (status) {
+      const bool write = r.kind == Request::Write;
+      (write ? counters_.writes : counters_.reads) += 1;
+      (write ? counters_.sectors_written : counters_.sectors_read) += r.size / kSectorSize;
+      (write ? counters_.write_time : counters_.read_time) += now - r.submitted;
     }
     if (!queue_.empty()) start_next();
     r.done(status);
@@ -131,6 +168,8 @@ class MemoryDisk final : public Disk {
   std::optional<Clock::EventId> running_;
   Nanoseconds started_{0};
   DiskCounters counters_;
+  DiskFaults faults_;
+  Rng fault_rng_{0};
 };
 
 }  // namespace

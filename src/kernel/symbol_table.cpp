@@ -34,7 +34,10 @@ bool read_file(mm::VirtualMemory& vm, mm::MappedFile& file, std::vector<std::byt
     if (auto frame = cache.find(PageIndex{i})) {
       std::memcpy(page.data(), vm.physical().ram().read(frame->address(), Bytes{kPageSize}).data(), kPageSize);
     } else if (cache.state() == mm::FrameState::FileCache) {
-      if (!cache.backing().read_pages(PageIndex{i}, std::span{&page, 1})) return false;
+      // The kernel has said that nothing takes time now, so this is done when it returns.
+      Status result = fail(Errno::IoError);
+      cache.backing().read_pages(PageIndex{i}, std::span{&page, 1}, [&result](Status s) { result = s; });
+      if (!result) return false;
     }
   }
   out.resize(size);

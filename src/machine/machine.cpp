@@ -16,6 +16,7 @@
 #include "vitro/fs/host_stream.h"
 #include "vitro/fs/process_view.h"
 #include "vitro/fs/vfs.h"
+#include "vitro/mm/writeback.h"
 #include "vitro/syscalls/table.h"
 
 namespace vitro::machine {
@@ -89,6 +90,7 @@ Result<void, UserError> Machine::build() {
   vm_->set_blocking(kernel_.get());
   vm_->reclaimer().attach(kernel_.get());
   (void)kernel_->start_kernel_thread("kswapd0", [this] { vm_->reclaimer().run_kswapd([this] { return kernel_->kernel_thread_should_stop(); }); });
+  vm_->writeback().set_clock(clock_.get());
   block_store_ = fs::make_block_store(*disk_, *kernel_);
   if ((host_terminal_ = HostTerminal::find())) {
     terminal_ = std::make_shared<fs::Tty>(*vfs_, host_terminal_, fs::make_device(136, 0));
@@ -100,6 +102,8 @@ Result<void, UserError> Machine::build() {
   syscalls_ = syscalls::make_table({.strace = options_.strace});
   kernel_->set_syscall_table(syscalls_.get());
   kernel_->set_host_port(console_.get());
+  const auto flusher = kernel_->start_kernel_thread("kworker/u2:0-flush-254:0", [this] { vm_->writeback().run_flusher([this] { return kernel_->kernel_thread_should_stop(); }); });
+  if (!flusher) return fail(UserError{"no memory for the kernel's own threads", "give the machine more --ram"});
   set_crash_reporter(&report_crash, this);
   return {};
 }

@@ -32,7 +32,12 @@ Attempt fault_write_protected(FaultContext& f) {
 
   if (f.vma->shared()) {
     // page_mkwrite: from here on the page is dirty until it is written back, which write-protects it again.
-    if (frame.page_cache) frame.page_cache->mark_dirty(PageIndex{frame.index});
+    if (frame.page_cache) {
+      PageCache::State& cache = frame.page_cache->internals();
+      if (const auto end = throttle_writer(f, cache)) return *end;
+      if (cache.has_storage() && !cache.backing.reserve_page_of(PageIndex{frame.index})) return Attempt::BusError;
+      cache.mark_dirty(PageIndex{frame.index}, old);
+    }
     f.kind = FaultKind::File;
     f.cost = f.timing().fault_map_page;
     return make_writable(f, *entry);

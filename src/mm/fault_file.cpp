@@ -4,6 +4,7 @@
 #include "mm/page_fault.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/page_cache.h"
+#include "vitro/mm/writeback.h"
 
 namespace vitro::mm {
 namespace {
@@ -26,6 +27,7 @@ unsigned map_around(FaultContext& f, PageCache::State& cache, Pages file_pages) 
   AddressSpace::State& s = f.space;
   const VirtAddr window{f.page.value() & ~(kFaultAround.value() - 1)};
   const VirtAddr start = std::max(window, f.vma->start), end = std::min(window + kFaultAround, f.vma->end);
+  ReadaheadWindow& ra = f.vma->file->readahead_window();
   unsigned mapped = 0;
   const auto first_entry = s.tables.make_entry(start, f.kernel_flags());
   if (!first_entry) return 0;
@@ -40,7 +42,7 @@ unsigned map_around(FaultContext& f, PageCache::State& cache, Pages file_pages) 
     if (!descriptor.has(FrameFlag::Uptodate) || descriptor.has(FrameFlag::Locked) || descriptor.has(FrameFlag::Readahead)) continue;
     map_cached_page(f, a, entry, *frame, false);
     if (a == f.page) f.pfn = *frame;
-    if (cache.window.mmap_miss > 0) --cache.window.mmap_miss;
+    if (ra.mmap_miss > 0) --ra.mmap_miss;
     ++mapped;
   }
   return mapped;
@@ -71,13 +73,24 @@ std::optional<Pfn> cached_page(FaultContext& f, PageCache::State& cache, PageInd
   const std::shared_ptr<MappedFile> keep = f.vma->file;  // the area may be unmapped while we wait
   const auto reader = reader_of(*f.vma);
   f.lock.release();
-  const auto fetched = cache.fetch(index, reader, 1);
+  ReadaheadWindow& ra = keep->readahead_window();
+  if (frame && ra.mmap_miss > 0 && reader != PageCache::State::Reader::FaultRandom) --ra.mmap_miss;  // do_async_mmap_readahead
+  const auto fetched = cache.fetch(index, reader, 1, ra);
   end = Attempt::Again;
   if (!fetched) end = fetched.error() == Errno::NoMemory ? Attempt::OutOfMemory : Attempt::BusError;
   return std::nullopt;
 }
 
 }  // namespace
+
+std::optional<Attempt> throttle_writer(FaultContext& f, PageCache::State& cache) {
+  Writeback& writeback = f.vm().writeback();
+  if (!cache.has_storage() || !writeback.wants_to_throttle()) return std::nullopt;
+  if (f.may_wait == MayWait::No) return Attempt::WouldWait;
+  f.lock.release();
+  writeback.balance();
+  return Attempt::Again;
+}
 
 Attempt fault_file(FaultContext& f) {
   AddressSpace::State& s = f.space;
@@ -86,6 +99,8 @@ Attempt fault_file(FaultContext& f) {
   const Pages file_pages = cache.backing.size().pages_up();
   if (index.value() >= file_pages.value()) return Attempt::BusError;
   f.kind = FaultKind::File;
+  if (f.write && f.vma->shared())
+    if (const auto end = throttle_writer(f, cache)) return *end;
 
   if (!f.write) {
     const unsigned mapped = map_around(f, cache, file_pages);
@@ -118,7 +133,10 @@ Attempt fault_file(FaultContext& f) {
   const auto entry = s.tables.make_entry(f.page, f.kernel_flags());
   if (!entry) return f.no_memory();
   if (s.tables.at(*entry).raw != 0 || cache.pages.find(index) != frame) return Attempt::Again;
-  if (f.write) cache.mark_dirty(index, *frame);
+  if (f.write) {
+    if (cache.has_storage() && !cache.backing.reserve_page_of(index)) return Attempt::BusError;
+    cache.mark_dirty(index, *frame);
+  }
   map_cached_page(f, f.page, *entry, *frame, f.write);
   f.pfn = *frame;
   f.cost = f.timing().fault_map_page;

@@ -129,9 +129,7 @@ Status AddressSpace::madvise(VirtAddr start, Bytes length, int advice) {
         const auto file = v->file;
         const PageIndex first = v->index_of(from);
         lock.release();
-        const uint64_t pages = std::min((to - from).pages_down().value(), file->page_cache().backing().size().pages_up().value());
-        for (uint64_t i = 0; i < pages; ++i)
-          if (first.offset() + Pages{i}.bytes() < file->page_cache().backing().size()) (void)file->page_cache().get(first + Pages{i});
+        file->page_cache().read_ahead(first, (to - from).pages_up(), file->readahead_window());  // madvise_willneed: vfs_fadvise
         break;
       }
       case kRemove: {

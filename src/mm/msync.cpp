@@ -35,7 +35,7 @@ Status AddressSpace::msync(VirtAddr start, Bytes length, unsigned flags) {
       at = v->end;
     }
     // Writing waits, so without the lock.
-    if (file) TRY(file->page_cache().write_back(first.offset(), first.offset() + n));
+    if (file) TRY(file->sync_mapped(first.offset(), first.offset() + n));
   }
   if (hole) return fail(Errno::NoMemory);
   return {};

@@ -20,7 +20,8 @@ PageCache::PageCache(VirtualMemory& vm, FileBacking& backing, FrameState state, 
 PageCache::~PageCache() {
   State& s = *state_;
   CHECK(s.mappings.empty(), "a page cache is destroyed while it is mapped");
-  CHECK(s.page_waiters.empty() && s.writeback == 0, "a page cache is destroyed while it is in use");
+  CHECK(s.page_waiters.empty(), "a page cache is destroyed while somebody waits for it");
+  s.abandon_transfers();
   while (const auto entry = s.pages.next(PageIndex{0})) s.remove(entry->index, entry->frame);
   s.vm.state().caches.remove(s);
 }
@@ -93,7 +94,7 @@ std::optional<Pfn> PageCache::find(PageIndex index) const {
   return f;
 }
 
-Result<PageCache::Cached> PageCache::get(PageIndex index) { return state_->fetch(index, State::Reader::Read, 1); }
+Result<PageCache::Cached> PageCache::get(PageIndex index) { return state_->fetch(index, State::Reader::Read, 1, state_->window); }
 
 Pages PageCache::cached_pages() const { return Pages{state_->pages.size()}; }
 Pages PageCache::dirty_pages() const { return Pages{state_->dirty}; }
@@ -109,83 +110,6 @@ ShadowNodes* PageCache::State::shadow_nodes() const { return has_storage() ? &vm
 
 void PageCache::State::drop_values(PageIndex first, PageIndex last) {
   for (auto v = pages.next_value(first); v && v->index <= last; v = pages.next_value(v->index)) pages.erase_value(v->index);
-}
-
-// --- dirty pages ---
-
-void PageCache::State::mark_dirty(PageIndex index, Pfn f) {
-  Frame& descriptor = frame(f);
-  if (descriptor.has(FrameFlag::Dirty)) return;
-  descriptor.set(FrameFlag::Dirty);
-  if (!has_storage()) return;  // only reclaim cares (noop_dirty_folio)
-  pages.set_dirty(index, true);
-  ++dirty;
-  VmStat& stat = vm.physical().stat();
-  stat.add(VmItem::nr_dirty);
-  stat.add_zone(descriptor.zone, VmItem::nr_zone_write_pending, 1);
-  stat.add(VmItem::nr_dirtied);
-}
-
-void PageCache::State::clear_dirty(PageIndex index, Pfn f, bool written) {
-  Frame& descriptor = frame(f);
-  descriptor.clear(FrameFlag::Dirty);
-  if (!has_storage()) return;
-  pages.set_dirty(index, false);
-  --dirty;
-  VmStat& stat = vm.physical().stat();
-  stat.add(VmItem::nr_dirty, -1);
-  if (!written) stat.add_zone(descriptor.zone, VmItem::nr_zone_write_pending, -1);
-}
-
-void PageCache::mark_dirty(PageIndex index) {
-  if (const auto f = state_->pages.find(index)) state_->mark_dirty(index, *f);
-}
-
-Status PageCache::State::write_page(PageIndex index, Pfn f) {
-  // page_mkclean: whoever writes through a mapping from now on faults, and makes the page dirty again.
-  rmap_for_each(vm, f, [&](AddressSpace& space, VirtAddr a) {
-    AddressSpace::State& s = space.state();
-    const auto entry = s.tables.find_entry(a);
-    const Pte pte = s.tables.at(*entry);
-    if (!pte.dirty() && !pte.writable()) return;
-    TlbGather tlb = s.gather();
-    s.tables.change(a, *entry, pte.without(Pte::kDirty | Pte::kWritable), tlb);
-  });
-  PagePin pin(vm, f);
-  Frame& descriptor = frame(f);
-  clear_dirty(index, f, true);
-  descriptor.set(FrameFlag::Writeback);
-  ++writeback;
-  VmStat& stat = vm.physical().stat();
-  stat.add(VmItem::nr_writeback);
-  const Status result = backing.write_page(index, vm.physical().ram().read(f.address(), Bytes{kPageSize}));
-  descriptor.clear(FrameFlag::Writeback);
-  --writeback;
-  stat.add(VmItem::nr_writeback, -1);
-  stat.add_zone(descriptor.zone, VmItem::nr_zone_write_pending, -1);
-  stat.add(VmItem::nr_written);
-  note_written(vm, f);
-  if (!page_waiters.empty()) page_waiters.wake_all();
-  return result;
-}
-
-Status PageCache::write_back(Bytes from, Bytes to) {
-  State& s = *state_;
-  Status first_error;
-  PageIndex at{from.pages_down().value()};
-  const PageIndex end{to.pages_up().value()};
-  while (const auto entry = s.pages.next_dirty(at)) {
-    if (entry->index >= end) break;
-    if (s.frame(entry->frame).has(FrameFlag::Writeback)) {  // dirtied again while another task writes it
-      TRY(s.wait_for_page());
-      continue;
-    }
-    const Status result = s.write_page(entry->index, entry->frame);
-    if (!result && first_error) first_error = result;
-    at = entry->index + Pages{1};
-  }
-  while (s.writeback > 0 && s.vm.blocking() && s.vm.blocking()->may_wait()) TRY(s.wait_for_page());
-  return first_error;
 }
 
 // --- dropping pages ---
@@ -205,6 +129,9 @@ void PageCache::State::unmap(PageIndex first, PageIndex last, bool private_copie
 void PageCache::truncate(Bytes size) {
   State& s = *state_;
   const PageIndex first{size.pages_up().value()};
+  // A block must not be given to somebody else while the old page is on its way there (truncate_inode_pages_range: folio_wait_writeback). Where
+  // nobody can wait the pages leave the cache at once, and the request keeps their frames.
+  if (s.waits_possible()) (void)wait_for_writing(first.offset());
   s.unmap(first, PageIndex{~0ull >> kPageShift}, true);
   for (auto entry = s.pages.next(first); entry; entry = s.pages.next(entry->index)) s.remove(entry->index, entry->frame);
   s.drop_values(first, PageIndex{~0ull});
@@ -221,9 +148,24 @@ void PageCache::drop_range(PageIndex first, Pages count) {
   if (count.value() == 0) return;
   State& s = *state_;
   const PageIndex last = count.value() - 1 > ~0ull - first.value() ? PageIndex{~0ull} : first + (count - Pages{1});
+  if (s.waits_possible()) (void)wait_for_writing(first.offset(), last.offset() + Bytes{kPageSize} > last.offset() ? last.offset() + Bytes{kPageSize} : Bytes{UINT64_MAX});
   s.unmap(first, last, false);
   for (auto entry = s.pages.next(first); entry && entry->index <= last; entry = s.pages.next(entry->index)) s.remove(entry->index, entry->frame);
   s.drop_values(first, last);
+}
+
+Pages PageCache::invalidate(PageIndex first, Pages count) {
+  State& s = *state_;
+  Pages dropped{0};
+  if (count.value() == 0) return dropped;
+  const PageIndex last = count.value() - 1 > ~0ull - first.value() ? PageIndex{~0ull} : first + (count - Pages{1});
+  for (auto entry = s.pages.next(first); entry && entry->index <= last; entry = s.pages.next(entry->index + Pages{1})) {
+    const Frame& f = s.frame(entry->frame);
+    if (f.has(FrameFlag::Dirty) || f.has(FrameFlag::Writeback) || f.has(FrameFlag::Locked) || f.mapcount > 0 || f.refcount > 1) continue;
+    s.remove(entry->index, entry->frame);
+    dropped += Pages{1};
+  }
+  return dropped;
 }
 
 void PageCache::verify() const {

@@ -6,9 +6,12 @@
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/page_cache.h"
+#include "vitro/mm/writeback.h"
 
 namespace vitro::mm {
 namespace {
+constexpr PageIndex kNobodyWaits{~0ull};
+constexpr size_t kLargestRequest = 256;  // pages; BIO_MAX_VECS
 constexpr Gfp kReadaheadFlags = Gfp::NoRetry | Gfp::NoWarn;
 }  // namespace
 
@@ -24,23 +27,38 @@ uint64_t PageCache::State::first_missing(uint64_t index, uint64_t limit) const {
   return i;
 }
 
-Status PageCache::State::submit(PageIndex first, std::span<const Pfn> batch) {
-  std::array<std::span<std::byte>, kReadaheadPages> spans;
+std::shared_ptr<PageTransfer> PageCache::State::submit_read(PageIndex first, std::span<const Pfn> batch) {
+  auto t = std::make_shared<PageTransfer>();
+  t->cache = this;
+  t->first = first;
+  t->frames.assign(batch.begin(), batch.end());
+  std::array<std::span<std::byte>, kLargestRequest> spans;
   for (size_t i = 0; i < batch.size(); ++i) {
     spans[i] = vm.physical().ram().write(batch[i].address(), Bytes{kPageSize});
     vm.get_page(batch[i]);
   }
-  const Status result = backing.read_pages(first, {spans.data(), batch.size()});
-  for (size_t i = 0; i < batch.size(); ++i) {
-    Frame& f = frame(batch[i]);
-    if (result) f.set(FrameFlag::Uptodate);
-    f.clear(FrameFlag::Locked);
-    // A page that could not be read is not kept: the next reader tries again.
-    if (!result && f.page_cache == &cache) remove(first + Pages{i}, batch[i]);
-    vm.put_page(batch[i]);
-  }
+  reads.push_back(*t);
+  VirtualMemory& machine = vm;
+  backing.read_pages(first, {spans.data(), batch.size()}, [t, &machine](Status result) {
+    t->result = result;
+    t->done = true;
+    for (const Pfn f : t->frames) {
+      Frame& descriptor = machine.physical().frames()[f];
+      if (result) descriptor.set(FrameFlag::Uptodate);
+      descriptor.clear(FrameFlag::Locked);
+    }
+    if (t->cache) t->cache->read_done(*t);
+    for (const Pfn f : t->frames) machine.put_page(f);
+  });
+  return t;
+}
+
+void PageCache::State::read_done(PageTransfer& t) {
+  reads.remove(t);
+  // A page that could not be read is not kept: the next reader tries again.
+  for (size_t i = 0; i < t.frames.size() && !t.result; ++i)
+    if (frame(t.frames[i]).page_cache == &cache) remove(t.first + Pages{i}, t.frames[i]);
   if (!page_waiters.empty()) page_waiters.wake_all();
-  return result;
 }
 
 Status PageCache::State::read_pages(uint64_t start, uint64_t size, uint64_t async_size, PageIndex wanted, Gfp flags, bool* out_of_memory) {
@@ -48,14 +66,14 @@ Status PageCache::State::read_pages(uint64_t start, uint64_t size, uint64_t asyn
   if (start >= limit) return {};
   const uint64_t end = size > limit - start ? limit : start + size;
   const uint64_t marker = async_size > 0 && async_size <= size ? start + size - async_size : ~0ull;
-  std::array<Pfn, kReadaheadPages> batch;
+  std::array<Pfn, kLargestRequest> batch;
   size_t n = 0;
   PageIndex first{start};
-  Status wanted_result;
+  std::shared_ptr<PageTransfer> wanted_transfer;
   const auto flush = [&] {
     if (n == 0) return;
-    const Status result = submit(first, {batch.data(), n});
-    if (!result && wanted >= first && wanted < first + Pages{n}) wanted_result = result;
+    auto transfer = submit_read(first, {batch.data(), n});
+    if (wanted >= first && wanted < first + Pages{n}) wanted_transfer = std::move(transfer);
     n = 0;
   };
   for (uint64_t i = start; i < end; ++i) {
@@ -84,14 +102,17 @@ Status PageCache::State::read_pages(uint64_t start, uint64_t size, uint64_t asyn
     if (n == batch.size()) flush();
   }
   flush();
-  return wanted_result;
+  while (wanted_transfer && !wanted_transfer->done) TRY(wait_for_page());
+  return wanted_transfer ? wanted_transfer->result : Status{};
 }
 
-void PageCache::State::read_ahead_from_marker(PageIndex index, Pfn f, uint64_t request) {
+void PageCache::State::read_ahead_from_marker(PageIndex index, Pfn f, uint64_t request, ReadaheadWindow& ra) {
+  // PG_readahead is PG_reclaim's other name: not while the page is being written (page_cache_async_ra).
+  if (frame(f).has(FrameFlag::Writeback)) return;
   frame(f).clear(FrameFlag::Readahead);
-  const ReadaheadPlan plan = plan_readahead(window, index.value(), request, true, *this);
+  const ReadaheadPlan plan = plan_readahead(ra, index.value(), request, true, *this);
   // What comes early is a bonus: its errors belong to whoever needs the page.
-  if (plan.size > 0 && plan.start < backing.size().pages_up().value()) (void)read_pages(plan.start, plan.size, plan.async_size, PageIndex{plan.start}, kReadaheadFlags);
+  if (plan.size > 0 && plan.start < backing.size().pages_up().value()) (void)read_pages(plan.start, plan.size, plan.async_size, kNobodyWaits, kReadaheadFlags);
 }
 
 Result<Pfn> PageCache::State::fetch_shmem(PageIndex index, Gfp flags) {
@@ -108,7 +129,7 @@ Result<Pfn> PageCache::State::fetch_shmem(PageIndex index, Gfp flags) {
   return *f;
 }
 
-Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader, uint64_t request) {
+Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader, uint64_t request, ReadaheadWindow& ra) {
   bool major = false;
   for (;;) {
     if (const auto f = pages.find(index)) {
@@ -118,12 +139,8 @@ Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader
         continue;
       }
       CHECK(descriptor.has(FrameFlag::Uptodate), "pfn {} of inode {} is neither read nor being read", f->value(), inode_number);
-      if (!descriptor.has(FrameFlag::Readahead)) return Cached{*f, major};
-      if (reader == Reader::FaultRandom) {
-        descriptor.clear(FrameFlag::Readahead);
-        return Cached{*f, major};
-      }
-      read_ahead_from_marker(index, *f, reader == Reader::Read ? request : kReadaheadPages);
+      if (!descriptor.has(FrameFlag::Readahead) || descriptor.has(FrameFlag::Writeback) || reader == Reader::FaultRandom) return Cached{*f, major};
+      read_ahead_from_marker(index, *f, reader == Reader::Read ? request : ra.pages, ra);
       continue;  // it may have waited
     }
     if (!has_storage()) return Cached{TRY(fetch_shmem(index, allocation_flags())), false};
@@ -131,9 +148,9 @@ Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader
     major = true;
     ReadaheadPlan plan;
     switch (reader) {
-      case Reader::Read: plan = plan_readahead(window, index.value(), request, false, *this); break;
-      case Reader::Fault: plan = plan_read_around(window, index.value()); break;
-      case Reader::FaultSequential: plan = plan_readahead(window, index.value(), kReadaheadPages, false, *this); break;
+      case Reader::Read: plan = plan_readahead(ra, index.value(), request, false, *this); break;
+      case Reader::Fault: plan = plan_read_around(ra, index.value()); break;
+      case Reader::FaultSequential: plan = plan_readahead(ra, index.value(), ra.pages, false, *this); break;
       case Reader::FaultRandom: break;
     }
     if (plan.size > 0) TRY(read_pages(plan.start, plan.size, plan.async_size, index, kReadaheadFlags));
@@ -145,8 +162,25 @@ Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader
   }
 }
 
-Result<size_t> PageCache::read(Bytes offset, size_t count, ByteSink& sink) {
+void PageCache::read_ahead(PageIndex first, Pages count, const ReadaheadWindow& ra) {
   State& s = *state_;
+  if (!s.has_storage()) return;
+  constexpr uint64_t kPiece = (uint64_t{2} << 20) / kPageSize;
+  uint64_t at = first.value(), left = std::min(count.value(), std::max(kDiskIoPages, ra.pages));
+  while (left > 0) {
+    const uint64_t n = std::min(left, kPiece);
+    (void)s.read_pages(at, n, 0, kNobodyWaits, kReadaheadFlags);
+    at += n;
+    left -= n;
+  }
+}
+
+ReadaheadWindow& PageCache::own_window() { return state_->window; }
+ReadaheadWindow& MappedFile::readahead_window() { return page_cache().own_window(); }
+
+Result<size_t> PageCache::read(Bytes offset, size_t count, ByteSink& sink, ReadaheadWindow* window) {
+  State& s = *state_;
+  ReadaheadWindow& ra = window ? *window : s.window;
   size_t done = 0;
   while (done < count) {
     const uint64_t position = offset.value() + done;
@@ -160,14 +194,14 @@ Result<size_t> PageCache::read(Bytes offset, size_t count, ByteSink& sink) {
       frame = s.vm.physical().zero_frame();  // a hole is read without being filled (shmem_file_read_iter)
     } else {
       const uint64_t request = std::min(Bytes{in_page + (count - done)}.pages_up().value(), uint64_t{1} << 32);
-      auto fetched = s.fetch(index, State::Reader::Read, request);
+      auto fetched = s.fetch(index, State::Reader::Read, request, ra);
       if (!fetched) {
         if (done > 0 || Bytes{position} >= s.backing.size()) break;
         return fail(fetched.error());
       }
       frame = fetched->frame;
-      if (s.window.previous != index.value()) s.vm.lru().mark_accessed(frame);
-      s.window.previous = index.value();
+      if (ra.previous != index.value()) s.vm.lru().mark_accessed(frame);
+      ra.previous = index.value();
     }
     // The sink may wait for memory of its own; the page must not go away meanwhile.
     PagePin pin(s.vm, frame);
@@ -214,7 +248,7 @@ Result<size_t> PageCache::write(Bytes offset, size_t count, ByteSource& source) 
       if (*taken < n && n == kPageSize) {
         // The source ended in a bad address. What is missing is the old page's, if the file has one here.
         if (!beyond_end) {
-          auto old = s.fetch(index, State::Reader::Read, 1);
+          auto old = s.fetch(index, State::Reader::Read, 1, s.window);
           if (!old) {
             discard();
             return stop(old.error());
@@ -233,7 +267,7 @@ Result<size_t> PageCache::write(Bytes offset, size_t count, ByteSource& source) 
           return stop(added.error());
         }
         // Another task was faster while the source waited.
-        auto other = s.fetch(index, State::Reader::Read, 1);
+        auto other = s.fetch(index, State::Reader::Read, 1, s.window);
         if (other) {
           std::ranges::copy(ram.read(fresh->address() + Bytes{in_page}, Bytes{*taken}), ram.write(other->frame.address() + Bytes{in_page}, Bytes{*taken}).begin());
           s.mark_dirty(index, other->frame);
@@ -245,21 +279,27 @@ Result<size_t> PageCache::write(Bytes offset, size_t count, ByteSource& source) 
       }
       done += *taken;
       if (*taken < n) break;
+      if (s.has_storage()) s.vm.writeback().balance();
       continue;
     }
 
-    const auto fetched = s.fetch(index, State::Reader::Read, 1);
+    const auto fetched = s.fetch(index, State::Reader::Read, 1, s.window);
     if (!fetched) return stop(fetched.error());
     const Pfn frame = fetched->frame;
-    PagePin pin(s.vm, frame);
-    const auto taken = source.take(ram.write(frame.address() + Bytes{in_page}, Bytes{n}));
-    if (!taken) return stop(taken.error());
-    // The source may have waited, and somebody may have executed from the page meanwhile, or dropped it.
-    (void)ram.write(frame.address() + Bytes{in_page}, Bytes{n});
-    if (s.pages.find(index) == frame) s.mark_dirty(index, frame);
-    if (!s.has_storage()) s.vm.lru().mark_accessed(frame);
-    done += *taken;
-    if (*taken < n) break;
+    size_t moved = 0;
+    {
+      PagePin pin(s.vm, frame);
+      const auto taken = source.take(ram.write(frame.address() + Bytes{in_page}, Bytes{n}));
+      if (!taken) return stop(taken.error());
+      // The source may have waited, and somebody may have executed from the page meanwhile, or dropped it.
+      (void)ram.write(frame.address() + Bytes{in_page}, Bytes{n});
+      if (s.pages.find(index) == frame) s.mark_dirty(index, frame);
+      if (!s.has_storage()) s.vm.lru().mark_accessed(frame);
+      moved = *taken;
+    }
+    done += moved;
+    if (moved < n) break;
+    if (s.has_storage()) s.vm.writeback().balance();
   }
   return done;
 }

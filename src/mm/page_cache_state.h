@@ -1,15 +1,29 @@
 // What a PageCache consists of, for the files that implement it.
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include "mm/frame_index.h"
-#include "mm/readahead.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/base/wait_queue.h"
 #include "vitro/mm/address_space.h"
 #include "vitro/mm/page_cache.h"
+#include "vitro/mm/readahead.h"
 #include "vitro/mm/vma.h"
 
 namespace vitro::mm {
+
+// Pages that one request reads or writes: it holds a reference on each, and outlives the cache where the file is gone before the disk is done.
+struct PageTransfer {
+  PageCache::State* cache = nullptr;  // null: the cache is gone
+  PageIndex first{0};
+  std::vector<Pfn> frames;
+  uint64_t number = 0;                // of writes: in order of submission
+  bool done = false;
+  Status result;
+  ListLink link;                      // the cache's list
+};
 
 struct PageCache::State final : CachedRuns {
   State(VirtualMemory& machine, PageCache& self, FileBacking& storage, FrameState frames, uint64_t inode)
@@ -22,9 +36,14 @@ struct PageCache::State final : CachedRuns {
   const uint64_t inode_number;
   FrameIndex pages;
   uint64_t dirty = 0;       // pages with a dirty mark; none for Shmem
-  uint64_t writeback = 0;   // pages being written
+  uint64_t writeback = 0;   // pages of transfers in `writes`
+  uint64_t next_write = 1;
+  IntrusiveList<PageTransfer, &PageTransfer::link> reads, writes;  // that the disk works on, in order of submission
+  ErrorSequence errors;     // of writing
+  Nanoseconds dirtied_when{0};  // when it got its first dirty page, or the flusher last put it back
+  ListLink dirty_link;      // VirtualMemory's list of caches with dirty pages
   bool accounted_up_front = false;
-  ReadaheadWindow window;
+  ReadaheadWindow window;   // of readers without an open file
   IntrusiveList<Vma, &Vma::mapping_link> mappings;
   WaitQueue page_waiters;   // woken when a page is unlocked or written
   ListLink all_link;        // VirtualMemory's list
@@ -49,21 +68,30 @@ struct PageCache::State final : CachedRuns {
   // Who asks for a page, which decides how much more is read.
   enum class Reader : uint8_t { Read, Fault, FaultSequential, FaultRandom };
   // The page's frame, up to date. `request`: pages wanted from here on. May wait.
-  Result<Cached> fetch(PageIndex index, Reader reader, uint64_t request);
+  Result<Cached> fetch(PageIndex index, Reader reader, uint64_t request, ReadaheadWindow& ra);
   // The frame of a Shmem page, made if it is a hole.
   Result<Pfn> fetch_shmem(PageIndex index, Gfp flags);
   // Reads those of [start, start + size) that are not cached and inside the file. The error is that of page `wanted`.
   // `*out_of_memory`: it ended early for lack of memory.
   Status read_pages(uint64_t start, uint64_t size, uint64_t async_size, PageIndex wanted, Gfp flags, bool* out_of_memory = nullptr);
-  Status submit(PageIndex first, std::span<const Pfn> batch);
-  void read_ahead_from_marker(PageIndex index, Pfn f, uint64_t request);
+  // Begins to read the locked pages of `batch`.
+  std::shared_ptr<PageTransfer> submit_read(PageIndex first, std::span<const Pfn> batch);
+  void read_done(PageTransfer& t);
+  void read_ahead_from_marker(PageIndex index, Pfn f, uint64_t request, ReadaheadWindow& ra);
 
   uint64_t cached_before(uint64_t index, uint64_t limit) const override;
   uint64_t first_missing(uint64_t index, uint64_t limit) const override;
 
   void mark_dirty(PageIndex index, Pfn f);
   void clear_dirty(PageIndex index, Pfn f, bool written);
-  Status write_page(PageIndex index, Pfn f);
+  // Whoever writes through a mapping from now on faults and makes the page dirty again (mm/rmap.c: page_mkclean).
+  void write_protect(Pfn f);
+  // Begins to write consecutive dirty pages that nobody is writing.
+  void submit_write(PageIndex first, std::span<const Pfn> frames);
+  void write_done(PageTransfer& t);
+  // The file goes away: whatever is in flight completes without it.
+  void abandon_transfers();
+  bool waits_possible() const { return vm.blocking() && vm.blocking()->may_wait(); }
   // Unmaps [first, last] of the file everywhere.
   void unmap(PageIndex first, PageIndex last, bool private_copies_too);
 };

@@ -39,6 +39,10 @@ Attempt fault_write_protected(FaultContext& f);  // mapped read-only, written to
 // Extends the stack above `f.page` down to it, where that is allowed.
 Attempt expand_stack(FaultContext& f, Vma& stack);
 
+// A writer through a shared mapping is slowed down like any other, before it gets its page (mm/memory.c: fault_dirty_shared_page). How the
+// attempt ends where that takes time.
+std::optional<Attempt> throttle_writer(FaultContext& f, PageCache::State& cache);
+
 // A private frame, its contents undefined unless `flags` has Zero, and an anon_vma and a table to map it. Nullopt: no_memory().
 struct PrivatePage {
   Pfn frame;

@@ -103,7 +103,7 @@ class PageShrinker {
     if (f.refcount != 2) return Fate::Kept;  // somebody works with it
     if (!file) return activate(f);
     f.set(FrameFlag::Reclaim);
-    (void)f.page_cache->internals().write_page(PageIndex{f.index}, pfn);
+    (void)f.page_cache->start_writing_page(PageIndex{f.index});
     TRACE(vm_.tracer(), Event::MmVmscanWriteFolio, pfn.value(), "RECLAIM_WB_FILE|RECLAIM_WB_ASYNC");
     s_.stat().add(VmItem::nr_vmscan_write);
     ++stat_.nr_pageout;

@@ -33,11 +33,11 @@ class ShmemFile final : public MappedFile, public FileBacking {
   bool opened_for_write() const override { return true; }
   bool opened_for_read() const override { return true; }
 
-  Status read_pages(PageIndex, std::span<const std::span<std::byte>> pages) override {
+  void read_pages(PageIndex, Into pages, Done done) override {
     for (const auto& page : pages) std::ranges::fill(page, std::byte{0});
-    return {};
+    done({});
   }
-  Status write_page(PageIndex, std::span<const std::byte>) override { return {}; }
+  void write_pages(PageIndex, From, Done done) override { done({}); }
   Bytes size() const override { return size_; }
 
  private:

@@ -1,6 +1,7 @@
 // What all address spaces share: the kernel's tables, the LRU, page references.
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
+#include "vitro/mm/page_cache.h"
 
 namespace vitro::mm {
 
@@ -30,6 +31,8 @@ KernelStacks& VirtualMemory::kernel_stacks() { return state_->kernel_stacks; }
 
 Lru& VirtualMemory::lru() { return state_->lru; }
 Reclaimer& VirtualMemory::reclaimer() { return state_->reclaimer; }
+Writeback& VirtualMemory::writeback() { return state_->writeback; }
+Status MappedFile::sync_mapped(Bytes from, Bytes to) { return page_cache().write_back(from, to); }
 
 Pages VirtualMemory::block_device_pages() const { return Pages{state_->block_pages}; }
 

@@ -11,13 +11,14 @@
 #include "vitro/mm/lru.h"
 #include "vitro/mm/reclaim.h"
 #include "vitro/mm/vmalloc.h"
+#include "vitro/mm/writeback.h"
 
 namespace vitro::mm {
 
 struct VirtualMemory::State {
   State(VirtualMemory& vm, PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing)
       : kernel_table(physical), vmalloc(physical, kernel_table, mmu, physical.cpus()), kernel_stacks(physical, vmalloc), kmap(physical, kernel_table, mmu, timing),
-        lru(physical.frames(), physical.stat()), reclaimer(vm) {}
+        lru(physical.frames(), physical.stat()), reclaimer(vm), writeback(vm) {}
   KernelPageTable kernel_table;
   Vmalloc vmalloc;
   KernelStacks kernel_stacks;
@@ -25,8 +26,11 @@ struct VirtualMemory::State {
   Lru lru;
   ShadowNodes shadow_nodes;
   Reclaimer reclaimer;
+  Writeback writeback;
   IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
+  IntrusiveList<PageCache::State, &PageCache::State::dirty_link> dirty_caches;  // that have dirty pages, in the order in which they became dirty
+  uint64_t orphan_writeback = 0;  // pages being written whose file is gone
   uint64_t pins = 0;          // references taken by get_page()
   uint64_t block_pages = 0;   // frames in state BlockCache
   uint64_t next_inode = 1;    // of shared memory without a file system

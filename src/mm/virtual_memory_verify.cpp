@@ -120,7 +120,7 @@ void VirtualMemory::verify(Verify level) const {
   uint64_t table_frames = state.kernel_table.tables(), counted_tables = state.kernel_table.counted_tables(), committed = 0;
   for (const AddressSpace::State& s : state.spaces) committed += verify_space(s, frames, table_frames, counted_tables);
   std::array<uint64_t, static_cast<size_t>(FrameState::Count)> cached{};
-  int64_t dirty = 0, writeback = 0;
+  int64_t dirty = 0, writeback = static_cast<int64_t>(state.orphan_writeback);
   for (const PageCache::State& c : state.caches) {
     c.cache.verify();
     cached[static_cast<size_t>(c.state)] += c.pages.size();

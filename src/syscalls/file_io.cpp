@@ -102,7 +102,7 @@ Result<long> vector_call(Context& c, bool writes, At where, int64_t offset, uint
   const IovecArray iov = TRY(IovecArray::read(c.user, address_argument(c, 1), c[2]));
   if (!writes) return read_segments(c, *file, iov.segments(), iov.total(), where, offset);
   const auto n = TRY(write_segments(c, *file, iov.segments(), iov.total(), where, offset));
-  if ((flags & 6) && n > 0) TRY(file->sync());
+  if ((flags & 6) && n > 0) TRY(file->sync(flags & 4 ? fs::Inode::Sync::All : fs::Inode::Sync::DataOnly));
   return n;
 }
 

@@ -17,16 +17,13 @@ Status check_new_size(Context& c, int64_t size) {
   return {};
 }
 
-// Reads pages [from, from + length) into the cache, at most 2 MiB of them at once (mm/readahead.c: force_page_cache_ra works in such pieces).
-Status read_ahead(fs::File& file, uint64_t from, uint64_t length) {
+// Begins to read [from, from + length) into the cache.
+void read_ahead(fs::File& file, uint64_t from, uint64_t length) {
   mm::PageCache* cache = file.inode().page_cache();
-  if (!cache || cache->state() == mm::FrameState::Shmem) return {};
   const uint64_t size = file.inode().attributes().size;
-  if (from >= size) return {};
-  constexpr uint64_t kMost = 2 << 20;
-  const uint64_t end = from + std::min({length == 0 ? kMost : length, size - from, kMost});
-  for (PageIndex i{from >> kPageShift}; i.offset().value() < end; ++i) TRY(cache->get(i));
-  return {};
+  if (!cache || from >= size) return;
+  const uint64_t end = length == 0 || length > size - from ? size : from + length, first = from >> kPageShift;
+  cache->read_ahead(PageIndex{first}, Pages{Bytes{end}.pages_up().value() - first}, file.readahead_window());
 }
 
 }  // namespace
@@ -87,16 +84,20 @@ Result<long> sys_fadvise64(Context& c) {
   const int advice = int_argument(c, 3);
   if (length < 0 || offset < 0 || advice < 0 || advice > 5) return fail(Errno::Invalid);
   mm::PageCache* cache = file->inode().page_cache();
-  if (advice == 3) {  // WILLNEED: what cannot be read now is no error
-    (void)read_ahead(*file, static_cast<uint64_t>(offset), static_cast<uint64_t>(length));
-  } else if (advice == 4 && cache && cache->state() != mm::FrameState::Shmem && !cache->mapped()) {
-    // DONTNEED: whole pages inside the range, once they are clean; a partial last page goes only where it ends the file.
+  if (advice <= 2) {
+    file->advise_reading(advice);
+  } else if (advice == 3) {  // WILLNEED: what cannot be read now is no error
+    read_ahead(*file, static_cast<uint64_t>(offset), static_cast<uint64_t>(length));
+  } else if (advice == 4 && cache && cache->state() != mm::FrameState::Shmem) {
+    // DONTNEED: writing is begun; of the whole pages inside the range those go that are clean, unmapped and in nobody's hands. A partial last page goes
+    // only where it ends the file.
     const uint64_t size = file->inode().attributes().size;
     const uint64_t begin = static_cast<uint64_t>(offset);
     uint64_t end = length == 0 ? UINT64_MAX : begin + static_cast<uint64_t>(length);
+    cache->start_writing(Bytes{begin}, Bytes{end});
     if (end >= size) end = (size + kPageOffsetMask) & ~kPageOffsetMask;
     const uint64_t first = (begin + kPageOffsetMask) >> kPageShift, last = end >> kPageShift;
-    if (first < last && cache->write_back(PageIndex{first}.offset(), PageIndex{last}.offset())) cache->drop_range(PageIndex{first}, Pages{last - first});
+    if (first < last) cache->invalidate(PageIndex{first}, Pages{last - first});
   }
   return 0;
 }
@@ -105,7 +106,7 @@ Result<long> sys_readahead(Context& c) {
   auto file = TRY(file_argument(c, 0));
   if (!file->readable()) return fail(Errno::BadFile);
   if (type_of(*file) != fs::kRegular) return fail(Errno::Invalid);
-  (void)read_ahead(*file, c[1], c[2]);
+  read_ahead(*file, c[1], c[2]);
   return 0;
 }
 
@@ -114,18 +115,23 @@ Result<long> sys_sync(Context& c) {
   return 0;
 }
 
-Result<long> sys_fsync(Context& c) {
+namespace {
+
+Result<long> sync_file(Context& c, fs::Inode::Sync what) {
   auto file = TRY(file_argument(c, 0));
   const uint32_t type = type_of(*file);
   if (type != fs::kRegular && type != fs::kDirectory && type != fs::kBlockDevice) return fail(Errno::Invalid);
-  return done(file->sync());
+  return done(file->sync(what));
 }
 
-Result<long> sys_fdatasync(Context& c) { return sys_fsync(c); }
+}  // namespace
+
+Result<long> sys_fsync(Context& c) { return sync_file(c, fs::Inode::Sync::All); }
+Result<long> sys_fdatasync(Context& c) { return sync_file(c, fs::Inode::Sync::DataOnly); }
 
 Result<long> sys_syncfs(Context& c) {
   auto file = TRY(file_argument(c, 0));
-  return done(file->inode().file_system().sync());
+  return done(file->sync_file_system());
 }
 
 Result<long> sys_sync_file_range(Context& c) {
@@ -137,9 +143,18 @@ Result<long> sys_sync_file_range(Context& c) {
   const uint32_t type = type_of(*file);
   if (type != fs::kRegular && type != fs::kBlockDevice && type != fs::kDirectory && type != fs::kSymlink) return fail(Errno::IllegalSeek);
   mm::PageCache* cache = file->inode().page_cache();
-  if (!cache || !(flags & kWrite)) return 0;  // writing ends before the call does: there is never anything to wait for
-  const uint64_t end = length == 0 ? UINT64_MAX : static_cast<uint64_t>(offset + length);
-  return done(cache->write_back(Bytes{static_cast<uint64_t>(offset) & ~kPageOffsetMask}, Bytes{end}));
+  if (!cache) return 0;
+  const Bytes from{static_cast<uint64_t>(offset) & ~kPageOffsetMask}, to{length == 0 ? UINT64_MAX : static_cast<uint64_t>(offset + length)};
+  if (flags & kWaitBefore) {
+    TRY(cache->wait_for_writing(from, to));
+    TRY(file->check_write_errors());
+  }
+  if (flags & kWrite) cache->start_writing(from, to);
+  if (flags & kWaitAfter) {
+    TRY(cache->wait_for_writing(from, to));
+    TRY(file->check_write_errors());
+  }
+  return 0;
 }
 
 }  // namespace vitro::syscalls

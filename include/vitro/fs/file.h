@@ -13,6 +13,7 @@
 #include "vitro/fs/types.h"
 #include "vitro/mm/kernel_object.h"
 #include "vitro/mm/ports.h"
+#include "vitro/mm/readahead.h"
 
 namespace vitro::fs {
 
@@ -37,7 +38,7 @@ class PollTable {
 
 class File : public mm::MappedFile, public std::enable_shared_from_this<File> {
  public:
-  File(std::shared_ptr<Inode> inode, unsigned flags) : inode_(std::move(inode)), flags_(flags) {}
+  File(std::shared_ptr<Inode> inode, unsigned flags);
   ~File() override;
 
   Inode& inode() { return *inode_; }
@@ -60,7 +61,14 @@ class File : public mm::MappedFile, public std::enable_shared_from_this<File> {
   virtual Result<long> ioctl(unsigned command, uint64_t argument, UserCopy& user) { return fail(Errno::NotTty); }
   // What is ready now; `table` (may be null) learns what to sleep on.
   virtual unsigned poll(PollTable* table) { return kPollIn | kPollOut | kPollRdNorm | kPollWrNorm; }
-  virtual Status sync() { return inode_->sync(); }
+  // fsync(2), fdatasync(2): as Inode::sync, and the error of an earlier write that this description has not been told of, once.
+  virtual Status sync(Inode::Sync what = Inode::Sync::All, Bytes from = Bytes{0}, Bytes to = Bytes{UINT64_MAX});
+  // The error of an earlier write that this description has not been told of, once (file_check_and_advance_wb_err).
+  Status check_write_errors();
+  // syncfs(2), likewise for the whole file system.
+  Status sync_file_system();
+  // posix_fadvise(2), for what it changes of later reading: NORMAL 0, RANDOM 1, SEQUENTIAL 2.
+  void advise_reading(int advice);
   virtual Status truncate(uint64_t size);
   virtual Status allocate(int mode, uint64_t offset, uint64_t length);   // fallocate(2)
   // getdents64(2): entries from the position on; the position moves past each one accepted.
@@ -82,6 +90,8 @@ class File : public mm::MappedFile, public std::enable_shared_from_this<File> {
   std::string mapped_path() const override;
   bool opened_for_write() const override { return writable(); }
   bool opened_for_read() const override { return readable(); }
+  Status sync_mapped(Bytes from, Bytes to) override;
+  mm::ReadaheadWindow& readahead_window() override { return readahead_; }
 
   uint64_t position = 0;
   mm::SlabObject memory;   // its filp
@@ -96,6 +106,8 @@ class File : public mm::MappedFile, public std::enable_shared_from_this<File> {
 
  private:
   Result<size_t> write_locked(uint64_t offset, size_t count, ByteSource& source);
+  mm::ReadaheadWindow readahead_;
+  ErrorSequence::Mark seen_errors_, seen_file_system_errors_;
   SleepLock position_lock_;
   bool holds_write_access_ = false;
 };

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "vitro/base/error_sequence.h"
 #include "vitro/base/io.h"
 #include "vitro/base/result.h"
 #include "vitro/fs/sleep_lock.h"
@@ -58,8 +59,13 @@ class Inode : public std::enable_shared_from_this<Inode> {
   virtual Result<std::shared_ptr<File>> open(unsigned flags, const OpenContext& context);
   // Regular files whose contents are pages. Null for others.
   virtual mm::PageCache* page_cache() { return nullptr; }
-  // Writes dirty data (and metadata) to storage. fsync(2).
-  virtual Status sync() { return {}; }
+  // Writes dirty data, and the metadata that is needed to find it again (DataOnly: fdatasync(2)) or all of it (fsync(2)), and waits. Errors of
+  // writing data go to write_errors(); what is returned is why the rest failed.
+  enum class Sync : bool { All, DataOnly };
+  // Of the data only what lies in [from, to).
+  virtual Status sync(Sync what = Sync::All, Bytes from = Bytes{0}, Bytes to = Bytes{UINT64_MAX}) { return {}; }
+  // Errors of writing the contents back. Null: there is no storage below.
+  virtual ErrorSequence* write_errors() { return nullptr; }
   // Names may be cached in dentries only if this holds (not for /proc/PID).
   virtual bool names_are_stable() const { return true; }
 
@@ -93,6 +99,8 @@ class FileSystem {
   virtual FileSystemStatistics statistics() = 0;
   virtual uint64_t device() const = 0;
   virtual Status sync() { return {}; }
+  // Errors of writing back any of its files (sb->s_wb_err), for syncfs(2). Null: there is no storage below.
+  virtual ErrorSequence* write_errors() { return nullptr; }
   virtual Vfs* vfs() { return nullptr; }
   // Inodes kept in memory, and those of them that nobody uses (fs.inode-nr).
   virtual uint64_t cached_inodes() const { return 0; }

@@ -153,16 +153,18 @@ void set_kernel_log(Vfs& vfs, KernelLog log);
 // Where the upper layer's file data lies: blocks of 4 KiB on a hw::Disk.
 class BlockStore {
  public:
+  using Done = std::function<void(Status)>;
   virtual ~BlockStore() = default;
   virtual Result<uint64_t> allocate_block() = 0;   // NoSpace
   virtual void free_block(uint64_t block) = 0;
-  // May wait (the disk has a latency) where called from a task.
-  virtual Status read_blocks(uint64_t first, std::span<const std::span<std::byte>> blocks) = 0;
-  virtual Status write_block(uint64_t block, std::span<const std::byte> data) = 0;
+  // Begin a transfer of consecutive blocks; `done` runs when it has ended, at once where the caller cannot wait. What the spans refer to must live
+  // until then. Writing may wait for room in the disk's queue (block/blk-mq-tag.c: blk_mq_get_tag).
+  virtual void read_blocks(uint64_t first, std::span<const std::span<std::byte>> blocks, Done done) = 0;
+  virtual void write_blocks(uint64_t first, std::span<const std::span<const std::byte>> blocks, Done done) = 0;
   // Whether transfers take time and count as I/O now: not at set-up, nor while somebody merely looks on (symbols for a trace).
   virtual bool timed() const = 0;
-  // Charges the latency of reading `n` bytes that do not lie on this disk (the lower layer's files).
-  virtual void charge_read(Bytes n) = 0;
+  // Takes the time that reading `n` bytes from this disk would (the lower layer's files share its queue and latency).
+  virtual void charge_read(Bytes n, Done done) = 0;
   virtual uint64_t total_blocks() const = 0;
   virtual uint64_t free_blocks() const = 0;
   // Delayed allocation: sets `count` blocks aside so that a later allocate_reserved_block() cannot fail. NoSpace; nothing is taken then.

@@ -6,6 +6,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "vitro/base/result.h"
 #include "vitro/base/types.h"
@@ -18,6 +20,14 @@ struct DiskCounters {  // as /proc/diskstats has them
   uint64_t reads = 0, sectors_read = 0, writes = 0, sectors_written = 0;
   Nanoseconds read_time{0}, write_time{0}, busy_time{0};
   uint64_t in_flight = 0;
+  uint64_t flushes = 0;
+  Nanoseconds flush_time{0};
+};
+
+// Requests that fail, for tests of what happens then: each request that is served fails with this chance, by a generator of its own.
+struct DiskFaults {
+  double read = 0, write = 0;  // 0 to 1
+  uint64_t seed = 1;
 };
 
 class Disk {
@@ -28,10 +38,18 @@ class Disk {
   virtual ~Disk() = default;
   virtual const std::string& name() const = 0;  // "vda"
   virtual Bytes size() const = 0;
-  // Queues a request; `done` runs from the clock's event queue when it is complete. Data is transferred at completion; the buffer must live
-  // until then. Errors reach `done`: IoError for a range beyond the end or an injected failure.
-  virtual void submit_read(uint64_t sector, std::span<std::byte> into, Done done) = 0;
-  virtual void submit_write(uint64_t sector, std::span<const std::byte> from, Done done) = 0;
+  // Queues a request; `done` runs from the clock's event queue when it is complete. Data is transferred at completion, piece after piece (a
+  // scatter-gather list); the pieces, whole sectors, must live until then. Errors reach `done`: IoError for a range beyond the end or an injected failure.
+  using Into = std::vector<std::span<std::byte>>;
+  using From = std::vector<std::span<const std::byte>>;
+  virtual void submit_read(uint64_t sector, Into into, Done done) = 0;
+  virtual void submit_write(uint64_t sector, From from, Done done) = 0;
+  void submit_read(uint64_t sector, std::span<std::byte> into, Done done) { submit_read(sector, Into{into}, std::move(done)); }
+  void submit_write(uint64_t sector, std::span<const std::byte> from, Done done) { submit_write(sector, From{from}, std::move(done)); }
+  // Everything written and completed before this is submitted is safe from power loss once `done` runs (the volatile write cache's flush).
+  virtual void submit_flush(Done done) = 0;
+  // From now on. Transfers by peek() and poke() never fail this way.
+  virtual void set_faults(const DiskFaults& faults) = 0;
   // Untimed access for set-up and inspection. IoError beyond the end.
   virtual Status peek(uint64_t sector, std::span<std::byte> into) const = 0;
   virtual Status poke(uint64_t sector, std::span<const std::byte> from) = 0;

@@ -27,6 +27,7 @@ class KernelStacks;
 class Kmap;
 class Reclaimer;
 class Vmalloc;
+class Writeback;
 
 // What all address spaces share. One per machine.
 class VirtualMemory {
@@ -55,6 +56,8 @@ class VirtualMemory {
 
   Lru& lru();
   Reclaimer& reclaimer();
+  // When dirty pages go to storage.
+  Writeback& writeback();
   // References on an order-0 frame that user memory or a page cache may own: whoever drops the last one takes it off the LRU and frees it.
   // Pair them; what is held while a task waits is counted, so that verify() can tell it from a leak.
   void get_page(Pfn f);

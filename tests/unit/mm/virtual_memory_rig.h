@@ -34,7 +34,8 @@ class FakeFile final : public MappedFile, public FileBacking {
   std::string mapped_path() const override { return "/file"; }
   bool opened_for_write() const override { return writable; }
   bool opened_for_read() const override { return readable; }
-  Status read_pages(PageIndex first, std::span<const std::span<std::byte>> pages) override {
+  void read_pages(PageIndex first, Into pages, Done done) override { done(read_now(first, pages)); }
+  Status read_now(PageIndex first, Into pages) {
     ++reads;
     pages_read += pages.size();
     if (while_reading) std::exchange(while_reading, nullptr)();
@@ -46,7 +47,13 @@ class FakeFile final : public MappedFile, public FileBacking {
     }
     return {};
   }
-  Status write_page(PageIndex index, std::span<const std::byte> page) override {
+  void write_pages(PageIndex first, From pages, Done done) override {
+    Status result;
+    for (size_t i = 0; i < pages.size(); ++i)
+      if (Status s = write_page(first + Pages{i}, pages[i]); !s && result) result = s;
+    done(result);
+  }
+  Status write_page(PageIndex index, std::span<const std::byte> page) {
     ++writes;
     if (while_writing) std::exchange(while_writing, nullptr)();
     if (fail_writes) return fail(Errno::NoSpace);

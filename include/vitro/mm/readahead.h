@@ -8,14 +8,18 @@
 namespace vitro::mm {
 
 inline constexpr uint64_t kReadaheadPages = 32;  // VM_READAHEAD_PAGES: 128 KiB
+inline constexpr uint64_t kDiskIoPages = 320;    // bdi->io_pages: a request of max_sectors_kb, 1280 KiB
 inline constexpr unsigned kLotsOfMisses = 100;   // MMAP_LOTSAMISS
 
+// What one open file remembers of its reader (struct file_ra_state).
 struct ReadaheadWindow {
   uint64_t start = 0;
   uint64_t size = 0;
   uint64_t async_size = 0;      // from the window's end: reaching this many pages before it starts the next window
   uint64_t previous = ~0ull;    // page index read last
   unsigned mmap_miss = 0;       // faults that missed, less those that hit
+  uint64_t pages = kReadaheadPages;  // ra_pages: the largest window; doubled by POSIX_FADV_SEQUENTIAL
+  bool random = false;          // FMODE_RANDOM, by POSIX_FADV_RANDOM: nothing but what is asked for
 };
 
 // What to read now. `size` 0: nothing. The page at start + size - async_size gets the Readahead flag; async_size 0: none does.

@@ -1,0 +1,89 @@
+// The flusher thread (fs/fs-writeback.c: wb_workfn, wb_writeback, writeback_sb_inodes).
+#include <algorithm>
+
+#include "mm/virtual_memory_state.h"
+#include "vitro/mm/page_cache.h"
+#include "vitro/mm/writeback.h"
+
+namespace vitro::mm {
+namespace {
+
+constexpr uint64_t kChunk = 1024;  // MIN_WRITEBACK_PAGES: of one file before the next one has its turn
+
+constexpr Nanoseconds centiseconds(unsigned n) { return milliseconds(uint64_t{n} * 10); }
+
+}  // namespace
+
+// Armed only while something is dirty, so that an idle machine has no events (wb_wakeup_delayed).
+void Writeback::arm_timer() {
+  if (!clock_ || timer_ || tunables_.dirty_writeback_centisecs == 0 || vm_.state().dirty_caches.empty()) return;
+  timer_ = clock_->schedule(clock_->now() + centiseconds(tunables_.dirty_writeback_centisecs), [this] {
+    timer_.reset();
+    periodic_due_ = true;
+    flusher_.wake_all();
+  });
+}
+
+void Writeback::wake_flusher(uint64_t pages) {
+  requested_ = std::max(requested_, pages);
+  flusher_.wake_all();
+}
+
+uint64_t Writeback::write_some(uint64_t pages, std::optional<Nanoseconds> dirtied_before) {
+  auto& caches = vm_.state().dirty_caches;
+  uint64_t begun = 0;
+  // Each file at most once: what cannot be written now must not keep this going.
+  for (uint64_t looks = caches.size(); looks > 0 && begun < pages && !caches.empty(); --looks) {
+    PageCache::State& s = caches.front();
+    if (dirtied_before && s.dirtied_when > *dirtied_before) break;
+    const std::shared_ptr<void> keep = s.backing.hold();
+    // To the back before anything waits; if it is clean afterwards it has left the list.
+    caches.remove(s);
+    caches.push_back(s);
+    const uint64_t n = s.cache.start_writing(Bytes{0}, Bytes{UINT64_MAX}, std::min(pages - begun, kChunk));
+    begun += n;
+    if (s.dirty_link.linked()) {
+      s.dirtied_when = dirtied_before && n > 0 ? std::min(s.dirtied_when, *dirtied_before) : now();
+      if (n > 0 && dirtied_before) ++looks;  // an old file is written to its end
+    }
+  }
+  return begun;
+}
+
+void Writeback::run_flusher(const std::function<bool()>& should_stop) {
+  Blocking& blocking = *vm_.blocking();
+  while (!should_stop()) {
+    if (!periodic_due_ && !background_due_ && requested_ == 0) {
+      (void)blocking.wait(flusher_, Interruptible::No);
+      continue;
+    }
+    if (requested_ > 0) {
+      const uint64_t wanted = std::exchange(requested_, 0);
+      uint64_t begun = 0;
+      while (begun < wanted) {
+        const uint64_t n = write_some(wanted - begun);
+        if (n == 0) break;
+        begun += n;
+      }
+    }
+    if (std::exchange(periodic_due_, false)) {
+      const Nanoseconds expire = centiseconds(tunables_.dirty_expire_centisecs), t = now();
+      if (t >= expire)
+        while (!should_stop() && write_some(kChunk, t - expire) > 0) {
+        }
+      if (over_background()) background_due_ = true;
+    }
+    while (background_due_ && !should_stop()) {
+      if (!over_background()) background_due_ = false;
+      else if (write_some(kChunk) == 0) {
+        // All of it is on its way.
+        if (vm_.physical().stat().get(VmItem::nr_writeback) == 0) background_due_ = false;
+        else (void)blocking.wait(progress_, Interruptible::No);
+      }
+    }
+    update_bandwidth();
+    arm_timer();
+  }
+}
+
+}  // namespace vitro::mm
