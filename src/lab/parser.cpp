@@ -303,7 +303,7 @@ class Parser {
       case 'm':
         if (!plain || kind != VariableKind::Memory) return refuse("a variable with user memory");
         return {};
-      case 'b':
+      case 'a': case 'b':
         if (!null && (!plain || kind != VariableKind::Pages)) return refuse("a variable with pages from alloc_pages");
         return {};
       case 's': case 'o':
@@ -519,12 +519,28 @@ class Parser {
         s.name = take().text;
         continue;
       }
-      s.operands.push_back(TRY(expression(true)));
+      s.operands.push_back(letter == 'a' ? TRY(array_or_pages(usage)) : TRY(expression(true)));
       TRY(check_kind(s.operands.back(), letter));
     }
     TRY(take_flags());
     if (options) TRY(cache_options(s));
     return expect_end(usage);
+  }
+
+  // "b", "b[2]", or an array's name alone where a count follows: its element 0 stands for it.
+  Result<Expression, ScriptError> array_or_pages(std::string_view usage) {
+    const Token name = peek();
+    const auto it = variables_.find(name.text);
+    if (name.kind != Token::Kind::Word || it == variables_.end() || !it->second.array || peek(1).is("[")) {
+      Expression e = TRY(expression(true));
+      if (!at_end()) return error(peek().at, fmt::format("a count needs an array: {}", usage));
+      return e;
+    }
+    take();
+    if (at_end()) return error(name.at, fmt::format("'{}' is an array: write {}[0], or how many of its elements", name.text, name.text));
+    Expression e{.kind = Expression::Kind::Variable, .at = name.at, .text = name.text};
+    e.operands.push_back({.kind = Expression::Kind::Number, .at = name.at});
+    return e;
   }
 
   Result<mm::Gfp, ScriptError> gfp() {

@@ -55,7 +55,7 @@ Outcome run_operation(Session& s, const Call& call) {
       return run_slab_operation(s, call);
     case AllocPages: case FreePages: case GetFreePages: case GetZeroedPage: case Virt: case Drain: case Compact:
       return run_page_operation(s, call);
-    case Vmalloc: case Vzalloc: case Vfree: case Vmap: case Vunmap: case Kmap: case Kunmap:
+    case Vmalloc: case Vzalloc: case Vfree: case Vmap: case Vunmap: case Kmap: case KmapAtomic: case Kunmap: case KunmapAtomic:
       return run_vmalloc_operation(s, call);
     case Write: case Read: case Phys:
       return run_access(s, call);

@@ -4,6 +4,7 @@
 
 #include "lab/evaluate.h"
 #include "vitro/fs/process_view.h"
+#include "vitro/mm/vmalloc.h"
 
 namespace vitro::lab {
 namespace {
@@ -176,6 +177,7 @@ std::string show_topic(Session& s, std::string_view topic) {
   if (topic == "slabinfo") return physical.slabinfo();
   if (topic == "meminfo") return fs::meminfo_text(s.machine->vm(), {});
   if (topic == "vmstat") return fs::vmstat_text(s.machine->vm());
+  if (topic == "vmallocinfo") return s.machine->vm().vmalloc().vmallocinfo();
   if (topic == "zones") return zones_table(s);
   const std::string leaks = leaks_text(s);
   return leaks.empty() ? "  nothing is allocated\n" : leaks;

@@ -35,6 +35,14 @@ constexpr Operation kOperations[] = {
     {Vmalloc, "vmalloc", K::Pointer, "sf", "v = vmalloc SIZE [FLAGS]", "memory that is contiguous in virtual addresses only"},
     {Vzalloc, "vzalloc", K::Pointer, "sf", "v = vzalloc SIZE [FLAGS]", "the same, cleared"},
     {Vfree, "vfree", K::None, "p", "vfree V", "gives back what vmalloc gave; vfree NULL does nothing"},
+    {Vmap, "vmap", K::Pointer, "aS", "v = vmap B [COUNT]", "one run of virtual addresses over the frames of B, or of B[0] to B[COUNT - 1]"},
+    {Vunmap, "vunmap", K::None, "p", "vunmap V", "takes the addresses away; the frames stay allocated"},
+    {Kmap, "kmap", K::Pointer, "b", "k = kmap B", "an address for the first frame of B: its own in low memory, a slot of pkmap in HighMem"},
+    {Kunmap, "kunmap", K::None, "b", "kunmap B", "gives it back"},
+    {KmapAtomic, "kmap_atomic", K::Pointer, "b", "k = kmap_atomic B", "one of the CPU's own few slots (also kmap_local_page)"},
+    {KmapAtomic, "kmap_local_page", K::Pointer, "b", "", ""},
+    {KunmapAtomic, "kunmap_atomic", K::None, "p", "kunmap_atomic K", "gives the slot back, the last one first (also kunmap_local)"},
+    {KunmapAtomic, "kunmap_local", K::None, "p", "", ""},
     {Write, "write", K::None, "xssS", "write P OFFSET BYTE [COUNT]", "stores a byte COUNT times (1); OFFSET may be negative or beyond the object"},
     {Read, "read", K::None, "xsS", "read P OFFSET [COUNT]", "prints bytes (16)"},
     {Phys, "phys", K::None, "x", "phys P", "virt_to_phys: the physical address behind P"},
@@ -90,7 +98,7 @@ constexpr Topic kTopics[] = {
     {"buddyinfo", "free blocks by zone and order"}, {"pagetypeinfo", "the same by migrate type, and pageblocks"},
     {"zoneinfo", "watermarks, lowmem_reserve and counters of each zone"}, {"slabinfo", "all slab caches"},
     {"slab", "one cache: show slab foo"}, {"meminfo", "the machine's memory"}, {"vmstat", "all counters"},
-    {"zones", "frames, watermarks and reserves of each zone, in a table"}, {"leaks", "what is allocated now"},
+    {"vmallocinfo", "areas of the vmalloc range"}, {"zones", "frames, watermarks and reserves of each zone, in a table"}, {"leaks", "what is allocated now"},
 };
 
 constexpr Topic kSettings[] = {

@@ -17,14 +17,14 @@ namespace vitro::lab {
 
 enum class OperationId : uint8_t {
   Kmalloc, Kzalloc, Krealloc, Kfree, AllocPages, FreePages, GetFreePages, GetZeroedPage, CacheCreate, CacheAlloc, CacheZalloc, CacheFree, CacheShrink,
-  CacheDestroy, Vmalloc, Vzalloc, Vfree, Vmap, Vunmap, Kmap, Kunmap, Write, Read, Phys, Virt, Mmap, Touch, Munmap, Compact, Drain, Shrink,
+  CacheDestroy, Vmalloc, Vzalloc, Vfree, Vmap, Vunmap, Kmap, KmapAtomic, Kunmap, KunmapAtomic, Write, Read, Phys, Virt, Mmap, Touch, Munmap, Compact, Drain, Shrink,
 };
 
 struct Operation {
   OperationId id;
   std::string_view name;
   VariableKind result;
-  // One letter an operand: s number, p pointer, b pages, x pointer or pages, c cache, m user memory, n name of a new cache; lower case: needed,
+  // One letter an operand: s number, p pointer, b pages, a pages or an array of them, x pointer or pages, c cache, m user memory, n name of a new cache; lower case: needed,
   // upper case: may be left out. f: takes allocation flags, anywhere. o: takes the options of kmem_cache_create.
   std::string_view operands;
   std::string_view usage, help;
