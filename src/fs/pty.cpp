@@ -108,7 +108,7 @@ class MasterFile final : public File {
     return events;
   }
 
-  Status sync() override { return fail(Errno::Invalid); }
+  Status sync(Inode::Sync, Bytes, Bytes) override { return fail(Errno::Invalid); }
   Status truncate(uint64_t) override { return fail(Errno::Invalid); }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::NoDevice); }
   bool is_stream() const override { return true; }

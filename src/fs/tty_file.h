@@ -20,7 +20,7 @@ class TtyFile final : public File {
     return tty_->ioctl(command, argument, user, false);
   }
   unsigned poll(PollTable* table) override { return tty_->poll(table, opened_); }
-  Status sync() override { return fail(Errno::Invalid); }
+  Status sync(Inode::Sync, Bytes, Bytes) override { return fail(Errno::Invalid); }
   Status truncate(uint64_t) override { return fail(Errno::Invalid); }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::NoDevice); }
   bool is_stream() const override { return true; }
