@@ -36,6 +36,21 @@ constexpr TraceField kCacheFree[] = {{"ptr", Hex}, {"name", Word}};
 constexpr TraceField kKfree[] = {{"ptr", Hex}};
 constexpr TraceField kFilemap[] = {{"ino", Hex}, {"ofs", Unsigned}, {"pfn", Hex}};
 constexpr TraceField kBlock[] = {{"sector", Unsigned}, {"nr_sector", Unsigned}, {"rwbs", Word}};
+constexpr TraceField kNode[] = {{"nid", Signed}};
+constexpr TraceField kKswapdWake[] = {{"nid", Signed}, {"order", Signed}};
+constexpr TraceField kWakeupKswapd[] = {{"nid", Signed}, {"order", Signed}, {"gfp_flags", Word}};
+constexpr TraceField kDirectBegin[] = {{"order", Signed}, {"gfp_flags", Word}};
+constexpr TraceField kDirectEnd[] = {{"nr_reclaimed", Unsigned}};
+constexpr TraceField kIsolate[] = {{"isolate_mode", Signed}, {"classzone", Signed}, {"order", Signed}, {"nr_requested", Unsigned}, {"nr_scanned", Unsigned},
+                                   {"nr_skipped", Unsigned}, {"nr_taken", Unsigned}, {"lru", Word}};
+constexpr TraceField kShrinkInactive[] = {{"nid", Signed}, {"nr_scanned", Signed}, {"nr_reclaimed", Signed}, {"nr_dirty", Signed}, {"nr_writeback", Signed},
+                                          {"nr_congested", Signed}, {"nr_immediate", Signed}, {"nr_activate_anon", Signed}, {"nr_activate_file", Signed},
+                                          {"nr_ref_keep", Signed}, {"nr_unmap_fail", Signed}, {"priority", Signed}, {"flags", Word}};
+constexpr TraceField kShrinkActive[] = {{"nid", Signed}, {"nr_taken", Signed}, {"nr_active", Signed}, {"nr_deactivated", Signed}, {"nr_referenced", Signed},
+                                        {"priority", Signed}, {"flags", Word}};
+constexpr TraceField kWriteFolio[] = {{"pfn", Hex}, {"flags", Word}};
+constexpr TraceField kThrottled[] = {{"nid", Signed}, {"usec_timeout", Signed}, {"usect_delayed", Signed}, {"reason", Word}};
+constexpr TraceField kSwapPage[] = {{"type", Unsigned}, {"offset", Unsigned}, {"pfn", Hex}};
 constexpr TraceField kVictim[] = {{"pid", Signed}};
 
 constexpr TraceEventSpec kEvents[] = {
@@ -63,6 +78,18 @@ constexpr TraceEventSpec kEvents[] = {
     {"block_rq_issue", "block", kBlock},
     {"block_rq_complete", "block", kBlock},
     {"mark_victim", "oom", kVictim},
+    {"mm_vmscan_kswapd_sleep", "reclaim", kNode},
+    {"mm_vmscan_kswapd_wake", "reclaim", kKswapdWake},
+    {"mm_vmscan_wakeup_kswapd", "reclaim", kWakeupKswapd},
+    {"mm_vmscan_direct_reclaim_begin", "reclaim", kDirectBegin},
+    {"mm_vmscan_direct_reclaim_end", "reclaim", kDirectEnd},
+    {"mm_vmscan_lru_isolate", "reclaim", kIsolate},
+    {"mm_vmscan_lru_shrink_inactive", "reclaim", kShrinkInactive},
+    {"mm_vmscan_lru_shrink_active", "reclaim", kShrinkActive},
+    {"mm_vmscan_write_folio", "reclaim", kWriteFolio},
+    {"mm_vmscan_throttled", "reclaim", kThrottled},
+    {"swap_out", "swap", kSwapPage},
+    {"swap_in", "swap", kSwapPage},
 };
 static_assert(std::size(kEvents) == kEventCount, "one table row for each Event");
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "fs/proc_tree.h"
+#include "vitro/mm/reclaim.h"
 #include "vitro/base/rng.h"
 #include "vitro/mm/physical_memory.h"
 #include "vitro/mm/writeback.h"
@@ -152,6 +153,15 @@ void add_sysctl(PseudoDirectory& root, const ProcContext& c, std::vector<Tunable
         vm.overcommit_kbytes = 0;  // overcommit_ratio_handler
       },
       0, INT32_MAX));
+  all.push_back(integer_tunable(
+      "vm/swappiness", [&vm] { return vm.reclaimer().swappiness; }, [&vm](int64_t v) { vm.reclaimer().swappiness = static_cast<int>(v); }, 0, 200));
+  all.push_back(integer_tunable(
+      "vm/vfs_cache_pressure", [&vm] { return vm.reclaimer().vfs_cache_pressure; },
+      [&vm](int64_t v) { vm.reclaimer().vfs_cache_pressure = static_cast<int>(v); }, 0, INT32_MAX));
+  all.push_back({"vm/drop_caches", nullptr, [&vm](std::string_view text) -> Status {
+                   vm.reclaimer().drop_caches(static_cast<unsigned>(TRY(parse_tunable(text, 1, 4))));
+                   return {};
+                 }});
   all.push_back(integer_tunable(
       "vm/user_reserve_kbytes", [&vm] { return static_cast<int64_t>(vm.user_reserve_kbytes); },
       [&vm](int64_t v) { vm.user_reserve_kbytes = static_cast<uint64_t>(v); }, 0, INT64_MAX >> 11));

@@ -168,6 +168,7 @@ Result<Pid> Kernel::start_kernel_thread(std::string name, std::function<void()> 
   p.group = p.session = Pid{0};
   p.threads.push_back(&t);
   t.process = &p;
+  t.reclaim.kernel_thread = true;
   t.start_time = s.clock.now();
   t.body = std::move(body);
   t.fibre = std::make_unique<Fibre>(s.scheduler.stacks(), [&s, &t] { s.task_main(t); });

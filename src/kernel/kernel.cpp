@@ -79,6 +79,7 @@ Kernel::~Kernel() {
   state_->cpu.set_fault_service(nullptr);
   state_->vm.set_fault_observer(nullptr);
   if (state_->vm.blocking() == this) state_->vm.set_blocking(nullptr);
+  if (state_->vm.reclaimer().tasks() == this) state_->vm.reclaimer().attach(nullptr);
 }
 
 void Kernel::set_syscall_table(SyscallTable* table) { state_->syscalls = table; }
@@ -235,6 +236,26 @@ bool Kernel::may_wait() const {
   return state_->scheduler.on_task() && !state_->scheduler.in_event() && !state_->resolving && !state_->untimed;
 }
 void Kernel::yield() { state_->scheduler.yield(); }
+
+mm::TaskReclaim* Kernel::current_reclaim() {
+  Task* t = state_->scheduler.current();
+  return t && !state_->scheduler.in_event() ? &t->reclaim : nullptr;
+}
+
+bool Kernel::current_is_dying() const {
+  const Task* t = state_->scheduler.current();
+  return t && (t->exiting || state_->fatal_signal_pending(*t));
+}
+
+void Kernel::checkpoint(Nanoseconds work, bool may_sleep) {
+  State& s = *state_;
+  if (s.untimed || s.resolving || s.scheduler.in_event()) return;
+  s.clock.advance(work);
+  if (!s.scheduler.on_task()) return;
+  s.scheduler.run_due_events();
+  if (may_sleep && s.scheduler.preemption_pending()) s.scheduler.preempt_if_needed();
+}
+
 bool Kernel::kernel_thread_should_stop() const { return state_->ending; }
 
 Nanoseconds Kernel::now() const { return state_->clock.now(); }

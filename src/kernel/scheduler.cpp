@@ -91,7 +91,11 @@ void Scheduler::make_runnable(Task& t) {
   enqueue(t);
   count_active();
   TRACE(tracer_, Event::SchedWakeup, t.comm, t.tid.value());
-  if (!current_ || t.scheduling.virtual_runtime + kWakeupGranularity.value() < current_->scheduling.virtual_runtime) need_resched_ = true;
+  if (!current_ || t.scheduling.virtual_runtime + kWakeupGranularity.value() < current_->scheduling.virtual_runtime) {
+    need_resched_ = true;
+    // A fault that the CPU's fill hook resolves does not leave the CPU by itself.
+    if (current_) clock_.set_slice_end(clock_.now());
+  }
 }
 
 void Scheduler::start(Task& t, const Task* parent) {

@@ -18,6 +18,8 @@ Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& c
       enough = false;
       return;
     }
+    pte = parent.tables.at(entry);  // the allocation may have reclaimed the page
+    if (pte.raw == 0) return;
     if (from.copy_on_write() && pte.writable()) {
       parent.tables.change(a, entry, pte.without(Pte::kWritable), tlb);
       pte = pte.without(Pte::kWritable);

@@ -13,7 +13,31 @@ FrameIndex::~FrameIndex() {
 void FrameIndex::destroy(Node* n) {
   if (n->shift > 0)
     for (uint64_t left = n->present; left; left &= left - 1) destroy(n->child(std::countr_zero(left)));
+  if (n->shadow_link.linked()) shadows_->list_.remove(*n);
   delete n;
+}
+
+// A leaf is listed while it holds values only (mm/workingset.c: workingset_update_node).
+void FrameIndex::note_shadows(Node* leaf) {
+  if (!shadows_) return;
+  const bool only_values = leaf->present == 0 && leaf->values != 0;
+  if (only_values == leaf->shadow_link.linked()) return;
+  if (only_values) {
+    leaf->owner = this;
+    shadows_->list_.push_back(*leaf);
+  } else {
+    shadows_->list_.remove(*leaf);
+  }
+}
+
+bool ShadowNodes::reclaim_oldest() {
+  if (list_.empty()) return false;
+  FrameIndex::Node& n = list_.front();
+  FrameIndex* owner = n.owner;
+  const uint64_t base = n.base;
+  // The last value takes the node along.
+  for (uint64_t left = n.values; left; left &= left - 1) owner->erase_value(PageIndex{base + static_cast<unsigned>(std::countr_zero(left))});
+  return true;
 }
 
 Result<FrameIndex::Node*> FrameIndex::new_node(Gfp flags) {
@@ -51,7 +75,7 @@ unsigned FrameIndex::nodes_needed(uint64_t index) const {
   const unsigned wanted = levels(index);
   if (!root_) {
     if (index == 0) return 0;
-    return only_ && wanted > 1 ? 2 * wanted - 1 : wanted;
+    return (only_ || only_value_) && wanted > 1 ? 2 * wanted - 1 : wanted;
   }
   const unsigned present = root_->shift / kBits + 1;
   if (wanted > present) return (wanted - present) + (wanted - 1);
@@ -64,7 +88,7 @@ unsigned FrameIndex::nodes_needed(uint64_t index) const {
   return 0;
 }
 
-Status FrameIndex::insert(PageIndex at, Pfn frame, Gfp flags) {
+Status FrameIndex::insert(PageIndex at, Pfn frame, Gfp flags, uint64_t* old_value) {
   const uint64_t index = at.value();
   // All nodes first: an allocation may wait, and the tree may be another one afterwards.
   std::vector<Node*> spare;
@@ -75,7 +99,10 @@ Status FrameIndex::insert(PageIndex at, Pfn frame, Gfp flags) {
     else error = node.error();
   }
   if (error == Errno{} && find(at)) error = Errno::Exists;
-  if (error == Errno{}) enter(index, frame, spare);
+  if (error == Errno{}) {
+    if (old_value) *old_value = value(at);
+    enter(index, frame, spare);
+  }
   for (Node* n : spare) delete n;
   if (error != Errno{}) return fail(error);
   return {};
@@ -94,17 +121,22 @@ void FrameIndex::enter(uint64_t index, Pfn frame, std::vector<Node*>& spare) {
     if (index == 0) {
       only_ = frame;
       only_dirty_ = false;
+      if (only_value_) --values_;
+      only_value_ = 0;
       return;
     }
-    if (only_) {
+    if (only_ || only_value_) {
       root_ = take(0);
-      root_->present = 1;
+      (only_ ? root_->present : root_->values) = 1;
       root_->dirty = only_dirty_;
-      root_->slots[0] = only_->value();
+      root_->slots[0] = only_ ? only_->value() : only_value_;
       only_.reset();
       only_dirty_ = false;
+      only_value_ = 0;
+      note_shadows(root_);
     } else {
       root_ = take((static_cast<unsigned>(std::bit_width(index)) - 1) / kBits * kBits);
+      root_->base = index & ~uint64_t{kSlots - 1};
     }
   }
   while (!covers(root_, index)) {
@@ -118,60 +150,130 @@ void FrameIndex::enter(uint64_t index, Pfn frame, std::vector<Node*>& spare) {
   while (n->shift > 0) {
     const unsigned i = slot_of(n, index);
     if (!(n->present >> i & 1)) {
-      n->slots[i] = reinterpret_cast<uint64_t>(take(n->shift - kBits));
+      Node* below = take(n->shift - kBits);
+      below->base = index & ~uint64_t{kSlots - 1};
+      n->slots[i] = reinterpret_cast<uint64_t>(below);
       n->present |= uint64_t{1} << i;
     }
     n = n->child(i);
   }
   const unsigned i = index & (kSlots - 1);
+  const uint64_t bit = uint64_t{1} << i;
+  if (n->values & bit) --values_;
+  n->values &= ~bit;
   n->slots[i] = frame.value();
-  n->present |= uint64_t{1} << i;
+  n->present |= bit;
+  note_shadows(n);
 }
 
-bool FrameIndex::erase_below(Node* n, uint64_t index) {
+bool FrameIndex::erase_below(Node* n, uint64_t index, uint64_t value) {
   const unsigned i = slot_of(n, index);
   const uint64_t bit = uint64_t{1} << i;
-  if (!(n->present & bit)) return n->present == 0;
   if (n->shift > 0) {
     Node* below = n->child(i);
-    if (!erase_below(below, index)) {
+    if (!erase_below(below, index, value)) {
       n->dirty = below->dirty ? n->dirty | bit : n->dirty & ~bit;
       return false;
     }
     delete below;
+    n->present &= ~bit;
+    n->dirty &= ~bit;
+    return n->present == 0;
   }
+  if (n->values & bit) --values_;
   n->present &= ~bit;
   n->dirty &= ~bit;
-  return n->present == 0;
+  n->values &= ~bit;
+  if (value) {
+    n->values |= bit;
+    n->slots[i] = value;
+    ++values_;
+  }
+  note_shadows(n);
+  return (n->present | n->values) == 0;
 }
 
-void FrameIndex::erase(PageIndex index) {
+void FrameIndex::erase(PageIndex index, uint64_t value) {
   CHECK(find(index), "page {} is not cached", index.value());
   --size_;
   if (!root_) {
     only_.reset();
     only_dirty_ = false;
+    only_value_ = value;
+    values_ += value != 0;
     return;
   }
   leaf_ = nullptr;
-  if (erase_below(root_, index.value())) {
+  if (erase_below(root_, index.value(), value)) {
     delete root_;
     root_ = nullptr;
     return;
   }
-  // Lose levels that only lead to slot 0 (lib/xarray.c: xas_shrink).
-  while (root_->present == 1) {
+  if (!value) shrink();
+}
+
+uint64_t FrameIndex::value(PageIndex index) const {
+  if (!root_) return index.value() == 0 ? only_value_ : 0;
+  const Node* leaf = find_leaf(index.value());
+  if (!leaf) return 0;
+  const unsigned i = index.value() & (kSlots - 1);
+  return leaf->values >> i & 1 ? leaf->slots[i] : 0;
+}
+
+void FrameIndex::erase_value(PageIndex index) {
+  if (!value(index)) return;
+  if (!root_) {
+    only_value_ = 0;
+    --values_;
+    return;
+  }
+  leaf_ = nullptr;
+  if (erase_below(root_, index.value(), 0)) {
+    delete root_;
+    root_ = nullptr;
+    return;
+  }
+  shrink();
+}
+
+// Lose levels that only lead to slot 0 (lib/xarray.c: xas_shrink).
+void FrameIndex::shrink() {
+  leaf_ = nullptr;
+  while ((root_->present | root_->values) == 1) {
     Node* old = root_;
     if (old->shift > 0) {
       root_ = old->child(0);
     } else {
-      only_ = Pfn{old->slots[0]};
+      if (old->present) only_ = Pfn{old->slots[0]};
+      else only_value_ = old->slots[0];
       only_dirty_ = old->dirty & 1;
       root_ = nullptr;
+      if (old->shadow_link.linked()) shadows_->list_.remove(*old);
     }
     delete old;
     if (!root_) break;
   }
+}
+
+std::optional<FrameIndex::ValueEntry> FrameIndex::next_value(PageIndex from) const {
+  if (values_ == 0) return std::nullopt;
+  if (!root_) {
+    if (from.value() > 0 || !only_value_) return std::nullopt;
+    return ValueEntry{PageIndex{0}, only_value_};
+  }
+  if (!covers(root_, from.value())) return std::nullopt;
+  return next_value_below(root_, 0, from.value());
+}
+
+std::optional<FrameIndex::ValueEntry> FrameIndex::next_value_below(const Node* n, uint64_t base, uint64_t from) {
+  const unsigned first = from <= base ? 0 : slot_of(n, from);
+  for (uint64_t left = (n->shift == 0 ? n->values : n->present) & (~uint64_t{0} << first); left; left &= left - 1) {
+    const unsigned i = static_cast<unsigned>(std::countr_zero(left));
+    const uint64_t at = base + (uint64_t{i} << n->shift);
+    if (n->shift == 0) return ValueEntry{PageIndex{at}, n->slots[i]};
+    if (auto found = next_value_below(n->child(i), at, from)) return found;
+  }
+  return std::nullopt;
 }
 
 bool FrameIndex::dirty(PageIndex index) const {
@@ -218,7 +320,8 @@ std::optional<FrameIndex::Entry> FrameIndex::next_below(const Node* n, uint64_t 
 }
 
 uint64_t FrameIndex::verify_below(const Node* n) {
-  CHECK(n->present != 0 && (n->dirty & ~n->present) == 0, "a radix node without entries, or with marks on holes");
+  CHECK((n->present | n->values) != 0 && (n->dirty & ~n->present) == 0 && (n->present & n->values) == 0 && (n->shift == 0 || n->values == 0),
+        "a radix node without entries, or with marks on holes");
   if (n->shift == 0) return static_cast<uint64_t>(std::popcount(n->present));
   uint64_t total = 0;
   for (uint64_t left = n->present; left; left &= left - 1) {

@@ -71,19 +71,36 @@ void Lru::mark_accessed(Pfn pfn) {
   } else if (!f.has(FrameFlag::Unevictable) && !f.has(FrameFlag::Active)) {
     activate(pfn);
     f.clear(FrameFlag::Referenced);
+    age_nonresident(1);  // workingset_activation
   }
 }
 
 void Lru::activate(Pfn pfn) {
-  if (frames_[pfn].has(FrameFlag::Active) || frames_[pfn].has(FrameFlag::Unevictable)) return;
+  if (!frames_[pfn].has(FrameFlag::Lru) || frames_[pfn].has(FrameFlag::Active) || frames_[pfn].has(FrameFlag::Unevictable)) return;
   move(pfn, [](Frame& f) { f.set(FrameFlag::Active); });
   stat_.add(VmItem::pgactivate);
 }
 
 void Lru::deactivate(Pfn pfn) {
-  if (!frames_[pfn].has(FrameFlag::Active) || frames_[pfn].has(FrameFlag::Unevictable)) return;
+  if (!frames_[pfn].has(FrameFlag::Lru) || !frames_[pfn].has(FrameFlag::Active) || frames_[pfn].has(FrameFlag::Unevictable)) return;
   move(pfn, [](Frame& f) { f.clear(FrameFlag::Active), f.clear(FrameFlag::Referenced); });
   stat_.add(VmItem::pgdeactivate);
+}
+
+void Lru::rotate(Pfn pfn) {
+  Frame& f = frames_[pfn];
+  if (!f.has(FrameFlag::Lru) || f.has(FrameFlag::Unevictable) || f.has(FrameFlag::Locked) || f.has(FrameFlag::Dirty)) return;
+  remove(pfn);
+  f.clear(FrameFlag::Active);
+  add_tail(pfn);
+  stat_.add(VmItem::pgrotated);
+}
+
+void Lru::note_cost(bool file, uint64_t pages) {
+  costs_[file] += pages;
+  // Earlier events count less and less.
+  const uint64_t size = lists_[0].size + lists_[1].size + lists_[2].size + lists_[3].size;
+  if (costs_[0] + costs_[1] > size / 4) costs_[0] /= 2, costs_[1] /= 2;
 }
 
 void Lru::set_unevictable(Pfn pfn, bool on) {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "mm/page_cache_state.h"
-#include "mm/virtual_memory_state.h"
+#include "mm/reclaim_state.h"
 #include "vitro/base/check.h"
 #include "vitro/base/trace.h"
 #include "vitro/mm/rmap.h"
@@ -38,7 +38,8 @@ Status PageCache::State::add(PageIndex index, Pfn f, Gfp flags) {
   // A page of memory that nobody promised is promised now (mm/shmem.c: shmem_acct_block).
   const bool charge = !has_storage() && !accounted_up_front;
   if (charge && !vm.may_commit(Pages{1})) return fail(Errno::NoSpace);
-  TRY(pages.insert(index, f, flags));
+  uint64_t shadow = 0;
+  TRY(pages.insert(index, f, without(flags, Gfp::Write), &shadow));
   if (charge) vm.commit(Pages{1});
   Frame& descriptor = frame(f);
   descriptor.page_cache = &cache;
@@ -50,17 +51,19 @@ Status PageCache::State::add(PageIndex index, Pfn f, Gfp flags) {
     stat.add(VmItem::nr_shmem);
     descriptor.set(FrameFlag::SwapBacked);
   }
+  // A page that is about to be overwritten says nothing about what is missed (mm/filemap.c: filemap_add_folio).
+  if (shadow && has_storage() && !has(flags, Gfp::Write)) refault(vm, f, shadow);
   vm.lru().add(f);
   TRACE(vm.tracer(), Event::MmFilemapAdd, inode_number, index.value() << kPageShift, f.value());
   return {};
 }
 
-void PageCache::State::remove(PageIndex index, Pfn f) {
+void PageCache::State::remove(PageIndex index, Pfn f, uint64_t shadow) {
   Frame& descriptor = frame(f);
   CHECK(descriptor.mapcount == 0, "pfn {} leaves the page cache mapped {} times", f.value(), descriptor.mapcount);
   TRACE(vm.tracer(), Event::MmFilemapDelete, inode_number, index.value() << kPageShift, f.value());
   if (descriptor.has(FrameFlag::Dirty)) clear_dirty(index, f, false);
-  pages.erase(index);
+  pages.erase(index, shadow);
   VmStat& stat = vm.physical().stat();
   stat.add(VmItem::nr_file_pages, -1);
   if (state == FrameState::BlockCache) --vm.state().block_pages;
@@ -103,6 +106,12 @@ void PageCache::add_mapping(Vma& vma) { state_->mappings.push_back(vma); }
 void PageCache::remove_mapping(Vma& vma) { state_->mappings.remove(vma); }
 bool PageCache::mapped() const { return !state_->mappings.empty(); }
 
+ShadowNodes* PageCache::State::shadow_nodes() const { return has_storage() ? &vm.state().shadow_nodes : nullptr; }
+
+void PageCache::State::drop_values(PageIndex first, PageIndex last) {
+  for (auto v = pages.next_value(first); v && v->index <= last; v = pages.next_value(v->index)) pages.erase_value(v->index);
+}
+
 // --- dropping pages ---
 
 void PageCache::State::unmap(PageIndex first, PageIndex last, bool private_copies_too) {
@@ -125,6 +134,7 @@ void PageCache::truncate(Bytes size) {
   if (s.waits_possible()) (void)wait_for_writing(first.offset());
   s.unmap(first, PageIndex{~0ull >> kPageShift}, true);
   for (auto entry = s.pages.next(first); entry; entry = s.pages.next(entry->index)) s.remove(entry->index, entry->frame);
+  s.drop_values(first, PageIndex{~0ull});
   if (size.page_aligned()) return;
   // What lies beyond the end in the last page must read as zeros if the file grows again.
   const PageIndex last{size.pages_down().value()};
@@ -141,6 +151,7 @@ void PageCache::drop_range(PageIndex first, Pages count) {
   if (s.waits_possible()) (void)wait_for_writing(first.offset(), last.offset() + Bytes{kPageSize} > last.offset() ? last.offset() + Bytes{kPageSize} : Bytes{UINT64_MAX});
   s.unmap(first, last, false);
   for (auto entry = s.pages.next(first); entry && entry->index <= last; entry = s.pages.next(entry->index)) s.remove(entry->index, entry->frame);
+  s.drop_values(first, last);
 }
 
 Pages PageCache::invalidate(PageIndex first, Pages count) {

@@ -61,7 +61,7 @@ void PageCache::State::read_done(PageTransfer& t) {
   if (!page_waiters.empty()) page_waiters.wake_all();
 }
 
-Status PageCache::State::read_pages(uint64_t start, uint64_t size, uint64_t async_size, PageIndex wanted, Gfp flags) {
+Status PageCache::State::read_pages(uint64_t start, uint64_t size, uint64_t async_size, PageIndex wanted, Gfp flags, bool* out_of_memory) {
   const uint64_t limit = backing.size().pages_up().value();
   if (start >= limit) return {};
   const uint64_t end = size > limit - start ? limit : start + size;
@@ -83,13 +83,17 @@ Status PageCache::State::read_pages(uint64_t start, uint64_t size, uint64_t asyn
       continue;
     }
     const auto f = allocate(allocation_flags() | flags);
-    if (!f) break;
+    if (!f) {
+      if (out_of_memory) *out_of_memory = true;
+      break;
+    }
     Frame& descriptor = frame(*f);
     descriptor.set(FrameFlag::Locked);
     if (auto added = add(index, *f, Gfp::Kernel | flags); !added) {
       descriptor.flags = 0;
       vm.physical().allocator().free(*f);
       if (added.error() == Errno::Exists) continue;
+      if (out_of_memory) *out_of_memory = true;
       break;
     }
     if (i == marker) descriptor.set(FrameFlag::Readahead);
@@ -152,9 +156,9 @@ Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader
     if (plan.size > 0) TRY(read_pages(plan.start, plan.size, plan.async_size, index, kReadaheadFlags));
     if (pages.find(index) || index.offset() >= backing.size()) continue;
     // The window did not reach it, or memory was too short for reading ahead: this page alone.
-    const uint64_t before = pages.size();
-    TRY(read_pages(index.value(), 1, 0, index, Gfp::None));
-    if (!pages.find(index) && pages.size() <= before && index.offset() < backing.size()) return fail(Errno::NoMemory);
+    bool out_of_memory = false;
+    TRY(read_pages(index.value(), 1, 0, index, Gfp::None, &out_of_memory));
+    if (out_of_memory && !pages.find(index)) return fail(Errno::NoMemory);
   }
 }
 
@@ -257,7 +261,7 @@ Result<size_t> PageCache::write(Bytes offset, size_t count, ByteSource& source) 
         std::ranges::fill(ram.write(fresh->address() + Bytes{*taken}, Bytes{kPageSize - *taken}), std::byte{0});
       }
       s.frame(*fresh).set(FrameFlag::Uptodate);
-      if (const auto added = s.add(index, *fresh, Gfp::Kernel); !added) {
+      if (const auto added = s.add(index, *fresh, Gfp::Kernel | Gfp::Write); !added) {
         if (added.error() != Errno::Exists) {
           discard();
           return stop(added.error());

@@ -27,7 +27,7 @@ struct PageTransfer {
 
 struct PageCache::State final : CachedRuns {
   State(VirtualMemory& machine, PageCache& self, FileBacking& storage, FrameState frames, uint64_t inode)
-      : vm(machine), cache(self), backing(storage), state(frames), inode_number(inode), pages(machine.physical().caches()) {}
+      : vm(machine), cache(self), backing(storage), state(frames), inode_number(inode), pages(machine.physical().caches(), shadow_nodes()) {}
 
   VirtualMemory& vm;
   PageCache& cache;
@@ -48,6 +48,8 @@ struct PageCache::State final : CachedRuns {
   WaitQueue page_waiters;   // woken when a page is unlocked or written
   ListLink all_link;        // VirtualMemory's list
 
+  // What is remembered of evicted pages may be forgotten again; where a page of Shmem was swapped to may not.
+  ShadowNodes* shadow_nodes() const;
   bool has_storage() const { return state != FrameState::Shmem; }
   Frame& frame(Pfn f) const { return vm.physical().frames()[f]; }
   Gfp allocation_flags() const { return state == FrameState::BlockCache ? Gfp::User : Gfp::HighUserMovable; }
@@ -56,8 +58,10 @@ struct PageCache::State final : CachedRuns {
   std::optional<Pfn> allocate(Gfp flags);
   // Enters it: index, counters, LRU. The allocation's reference becomes the cache's. Exists, NoMemory: the caller still owns it.
   Status add(PageIndex index, Pfn f, Gfp flags);
-  // Takes it out; nobody may map it. Frees it unless somebody has pinned it.
-  void remove(PageIndex index, Pfn f);
+  // Takes it out; nobody may map it. Frees it unless somebody has pinned it. `shadow`: what is remembered in its place; 0: nothing.
+  void remove(PageIndex index, Pfn f, uint64_t shadow = 0);
+  // Forgets what the slots of [first, last] hold instead of pages.
+  void drop_values(PageIndex first, PageIndex last);
   void unlock(Pfn f);
   Status wait_for_page();
 
@@ -68,7 +72,8 @@ struct PageCache::State final : CachedRuns {
   // The frame of a Shmem page, made if it is a hole.
   Result<Pfn> fetch_shmem(PageIndex index, Gfp flags);
   // Reads those of [start, start + size) that are not cached and inside the file. The error is that of page `wanted`.
-  Status read_pages(uint64_t start, uint64_t size, uint64_t async_size, PageIndex wanted, Gfp flags);
+  // `*out_of_memory`: it ended early for lack of memory.
+  Status read_pages(uint64_t start, uint64_t size, uint64_t async_size, PageIndex wanted, Gfp flags, bool* out_of_memory = nullptr);
   // Begins to read the locked pages of `batch`.
   std::shared_ptr<PageTransfer> submit_read(PageIndex first, std::span<const Pfn> batch);
   void read_done(PageTransfer& t);

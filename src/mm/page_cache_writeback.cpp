@@ -3,7 +3,7 @@
 #include <array>
 
 #include "mm/page_cache_state.h"
-#include "mm/virtual_memory_state.h"
+#include "mm/reclaim_state.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/page_cache.h"
 #include "vitro/mm/rmap.h"
@@ -88,15 +88,7 @@ void PageCache::State::submit_write(PageIndex first, std::span<const Pfn> frames
       Frame& descriptor = machine.physical().frames()[f];
       descriptor.clear(FrameFlag::Writeback);
       counters.add_zone(descriptor.zone, VmItem::nr_zone_write_pending, -1);
-      if (descriptor.has(FrameFlag::Reclaim)) {
-        // Reclaim waits for it: next in line (mm/swap.c: folio_rotate_reclaimable).
-        descriptor.clear(FrameFlag::Reclaim);
-        if (descriptor.has(FrameFlag::Lru) && !descriptor.has(FrameFlag::Active) && !descriptor.has(FrameFlag::Unevictable)) {
-          machine.lru().remove(f);
-          machine.lru().add_tail(f);
-          counters.add(VmItem::pgrotated);
-        }
-      }
+      note_written(machine, f);
     }
     if (t->cache) t->cache->write_done(*t);
     else machine.state().orphan_writeback -= t->frames.size();

@@ -30,6 +30,7 @@ Kmap& VirtualMemory::kmap() { return state_->kmap; }
 KernelStacks& VirtualMemory::kernel_stacks() { return state_->kernel_stacks; }
 
 Lru& VirtualMemory::lru() { return state_->lru; }
+Reclaimer& VirtualMemory::reclaimer() { return state_->reclaimer; }
 Writeback& VirtualMemory::writeback() { return state_->writeback; }
 Status MappedFile::sync_mapped(Bytes from, Bytes to) { return page_cache().write_back(from, to); }
 

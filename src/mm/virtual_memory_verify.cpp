@@ -3,7 +3,7 @@
 #include <unordered_map>
 
 #include "mm/anon_vma.h"
-#include "mm/virtual_memory_state.h"
+#include "mm/reclaim_state.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/rmap.h"
 
@@ -130,6 +130,7 @@ void VirtualMemory::verify(Verify level) const {
   }
 
   // Every frame: who maps it, who refers to it, and whether the reverse map finds the same.
+  uint64_t off_list = 0;  // isolated by reclaim, which waits
   int64_t anon_mapped = 0, file_mapped = 0, mlocked = 0, pins = 0;
   uint64_t anonymous = 0;
   const std::map<uint64_t, Recount> sorted(frames.begin(), frames.end());
@@ -140,7 +141,7 @@ void VirtualMemory::verify(Verify level) const {
     const uint32_t owners = r.mappings + (r.cached ? 1 : 0);
     CHECK(f.refcount >= owners, "pfn {}: refcount {}, {} owners", number, f.refcount, owners);
     pins += f.refcount - owners;
-    CHECK(f.has(FrameFlag::Lru), "pfn {} is on no LRU list", number);
+    off_list += !f.has(FrameFlag::Lru);
     CHECK(f.has(FrameFlag::Mlocked) == r.mapped_locked, "pfn {}: flags {:#x}, mapped in a locked area: {}", number, f.flags, r.mapped_locked);
     CHECK(f.has(FrameFlag::Mlocked) == f.has(FrameFlag::Unevictable), "pfn {}: flags {:#x}", number, f.flags);
     mlocked += f.has(FrameFlag::Mlocked);
@@ -150,6 +151,8 @@ void VirtualMemory::verify(Verify level) const {
     if (f.state == FrameState::Anonymous) ++anonymous, anon_mapped += r.mappings > 0;
     else file_mapped += r.mappings > 0;
   }
+  const uint64_t isolated = self.reclaimer().state().isolated;
+  CHECK(off_list <= isolated, "{} pages are on no LRU list, reclaim has isolated {}", off_list, isolated);
   VmStat& stat = physical_.stat();
   CHECK(anon_mapped == stat.get(VmItem::nr_anon_pages), "nr_anon_pages {}, counted {}", stat.get(VmItem::nr_anon_pages), anon_mapped);
   CHECK(file_mapped == stat.get(VmItem::nr_mapped), "nr_mapped {}, counted {}", stat.get(VmItem::nr_mapped), file_mapped);
@@ -162,7 +165,7 @@ void VirtualMemory::verify(Verify level) const {
   CHECK(static_cast<int64_t>(shmem) == stat.get(VmItem::nr_shmem), "nr_shmem {}, counted {}", stat.get(VmItem::nr_shmem), shmem);
   CHECK(of(FrameState::BlockCache) == state.block_pages, "{} frames of block devices, counted {}", state.block_pages, of(FrameState::BlockCache));
   // A pin on a frame that nobody owns any more is not seen here, hence not equal.
-  CHECK(pins <= static_cast<int64_t>(state.pins), "{} references too many, {} are pins", pins, state.pins);
+  CHECK(pins <= static_cast<int64_t>(state.pins + isolated), "{} references too many, {} are pins", pins, state.pins);
 
   state.vmalloc.verify();
   state.kmap.verify();

@@ -25,6 +25,8 @@ enum class Event : uint8_t {
   SchedSwitch, SchedProcessFork, SchedProcessExec, SchedProcessExit, SchedWakeup,
   MmPageAlloc, MmPageFree, KmemCacheAlloc, KmemCacheFree, Kmalloc, Kfree,
   MmFilemapAdd, MmFilemapDelete, BlockIssue, BlockComplete, OomMarkVictim,
+  MmVmscanKswapdSleep, MmVmscanKswapdWake, MmVmscanWakeupKswapd, MmVmscanDirectReclaimBegin, MmVmscanDirectReclaimEnd, MmVmscanLruIsolate,
+  MmVmscanLruShrinkInactive, MmVmscanLruShrinkActive, MmVmscanWriteFolio, MmVmscanThrottled, SwapOut, SwapIn,
   Count,
 };
 inline constexpr size_t kEventCount = static_cast<size_t>(Event::Count);

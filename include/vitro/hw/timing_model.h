@@ -15,6 +15,8 @@ struct TimingModel {
   Nanoseconds fault_anonymous{350};     // allocate and clear a frame
   Nanoseconds fault_copy{500};          // allocate and copy a frame
   Nanoseconds fault_map_page{60};       // map a page-cache page; each one of a fault-around
+  Nanoseconds reclaim_scan{150};        // look at one page at the end of its list
+  Nanoseconds reclaim_unmap{400};       // find its entries, clear them, drop the translations
   Nanoseconds copy_per_kib{60};         // kernel copies to and from user memory
   Nanoseconds kmap{60};                 // a new pkmap slot for a frame of high memory
   Nanoseconds kmap_atomic{30};          // a CPU's own slot: write the entry, INVLPG

@@ -61,7 +61,7 @@ struct Exit {
   int shell_status() const { return signal ? 128 + signal : status; }
 };
 
-class Kernel final : public Blocking, public hw::FaultService, public mm::FaultObserver, public fs::ProcessTable {
+class Kernel final : public Blocking, public hw::FaultService, public mm::FaultObserver, public mm::ReclaimTasks, public fs::ProcessTable {
  public:
   Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm, fs::Vfs& vfs, Tracer& tracer);
   ~Kernel() override;
@@ -141,7 +141,7 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   Status wait_any(std::span<WaitQueue* const> queues, std::optional<Nanoseconds> deadline);
   bool may_wait() const override;
   void yield();                                                      // sched_yield
-  Nanoseconds now() const;                                           // CLOCK_MONOTONIC: since boot
+  Nanoseconds now() const override;                                       // CLOCK_MONOTONIC: since boot
   Nanoseconds realtime() const;                                      // since 1970
   Nanoseconds cpu_time(const Task& t) const;
   Nanoseconds cpu_time(const Process& p) const;
@@ -159,6 +159,10 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   // ---- Ports implemented for lower layers ----
   bool resolve_without_waiting(const hw::Fault& fault, hw::Access access) override;
   void fault_handled(const mm::FaultReport& report) override;
+  // mm::ReclaimTasks
+  mm::TaskReclaim* current_reclaim() override;
+  bool current_is_dying() const override;
+  void checkpoint(Nanoseconds work, bool may_sleep) override;
   // fs::ProcessTable
   std::vector<Pid> processes() const override;
   std::vector<Pid> threads(Pid process) const override;

@@ -20,6 +20,7 @@
 #include "vitro/kernel/signal.h"
 #include "vitro/mm/address_space.h"
 #include "vitro/mm/kernel_object.h"
+#include "vitro/mm/reclaim.h"
 
 namespace vitro::kernel {
 
@@ -117,6 +118,7 @@ class Task {
   } restart;
   uint64_t fault_address = 0, fault_error_code = 0, fault_vector = 0;   // thread.cr2, error_code, trap_nr
 
+  mm::TaskReclaim reclaim;         // kept by the memory manager
   // Kept by the kernel.
   std::function<void()> body;      // kernel threads, and what a new task does before it enters user mode
   std::unique_ptr<hw::CpuContext> context;

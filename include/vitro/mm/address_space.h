@@ -25,6 +25,7 @@ namespace vitro::mm {
 
 class KernelStacks;
 class Kmap;
+class Reclaimer;
 class Vmalloc;
 class Writeback;
 
@@ -54,6 +55,7 @@ class VirtualMemory {
   KernelStacks& kernel_stacks();
 
   Lru& lru();
+  Reclaimer& reclaimer();
   // When dirty pages go to storage.
   Writeback& writeback();
   // References on an order-0 frame that user memory or a page cache may own: whoever drops the last one takes it off the LRU and frees it.

@@ -30,7 +30,10 @@ class Lru {
   void remove(Pfn f);
   // A use that page tables do not show, read(2) for one (mm/swap.c: folio_mark_accessed): inactive, unreferenced -> referenced -> active.
   void mark_accessed(Pfn f);
+  // These leave a frame alone that is on no list: reclaim has isolated it.
   void activate(Pfn f);
+  // To the tail of the inactive list, where reclaim looks next: it was written out (folio_rotate_reclaimable).
+  void rotate(Pfn f);
   void deactivate(Pfn f);
   void set_unevictable(Pfn f, bool on);
   // Changes flags that decide the list.
@@ -39,6 +42,19 @@ class Lru {
   uint64_t size(LruList list) const { return lists_[static_cast<size_t>(list)].size; }
   // The oldest frame of a list, where reclaim begins; Frame::kNone when it is empty. Frame::previous leads to newer ones.
   uint32_t oldest(LruList list) const { return lists_[static_cast<size_t>(list)].tail; }
+
+  // What evictions and refaults have cost lately, for the balance of anonymous against file pages (lru_note_cost).
+  void note_cost(bool file, uint64_t pages);
+  uint64_t cost(bool file) const { return costs_[file]; }
+  // The clock that refault distances are measured with: evictions and activations (mm/workingset.c: nonresident_age).
+  uint64_t nonresident_age() const { return nonresident_age_; }
+  void age_nonresident(uint64_t pages) { nonresident_age_ += pages; }
+  // Frames that reclaim has taken off a list for a while (nr_isolated_*). They hold a reference.
+  void isolate(Pfn f, bool file) {
+    remove(f);
+    stat_.add(file ? VmItem::nr_isolated_file : VmItem::nr_isolated_anon);
+  }
+  void note_put_back(bool file, uint64_t pages) { stat_.add(file ? VmItem::nr_isolated_file : VmItem::nr_isolated_anon, -static_cast<int64_t>(pages)); }
 
   // Walks every list: CHECKs.
   void verify() const;
@@ -55,6 +71,8 @@ class Lru {
   FrameTable& frames_;
   VmStat& stat_;
   std::array<List, static_cast<size_t>(LruList::Count)> lists_{};
+  std::array<uint64_t, 2> costs_{};  // anonymous, file
+  uint64_t nonresident_age_ = 0;
 };
 
 }  // namespace vitro::mm
