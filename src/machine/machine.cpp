@@ -88,9 +88,10 @@ Result<void, UserError> Machine::build() {
   config.boot_time = options_.boot_time;
   kernel_ = std::make_unique<kernel::Kernel>(config, *cpu_, *clock_, options_.timing, *vm_, *vfs_, tracer_);
   vm_->set_blocking(kernel_.get());
-  vm_->reclaimer().attach(kernel_.get());
-  (void)kernel_->start_kernel_thread("kswapd0", [this] { vm_->reclaimer().run_kswapd([this] { return kernel_->kernel_thread_should_stop(); }); });
   vm_->writeback().set_clock(clock_.get());
+  vm_->reclaimer().attach(kernel_.get());
+  vm_->reclaimer().wake_flusher = [this] { vm_->writeback().wake_flusher(static_cast<uint64_t>(vm_->physical().stat().get(mm::VmItem::nr_dirty))); };
+  (void)kernel_->start_kernel_thread("kswapd0", [this] { vm_->reclaimer().run_kswapd([this] { return kernel_->kernel_thread_should_stop(); }); });
   block_store_ = fs::make_block_store(*disk_, *kernel_);
   if ((host_terminal_ = HostTerminal::find())) {
     terminal_ = std::make_shared<fs::Tty>(*vfs_, host_terminal_, fs::make_device(136, 0));

@@ -51,39 +51,38 @@ uint64_t Writeback::write_some(uint64_t pages, std::optional<Nanoseconds> dirtie
 }
 
 void Writeback::run_flusher(const std::function<bool()>& should_stop) {
-  Blocking& blocking = *vm_.blocking();
   while (!should_stop()) {
-    if (!periodic_due_ && !background_due_ && requested_ == 0) {
-      (void)blocking.wait(flusher_, Interruptible::No);
-      continue;
-    }
-    if (requested_ > 0) {
-      const uint64_t wanted = std::exchange(requested_, 0);
-      uint64_t begun = 0;
-      while (begun < wanted) {
-        const uint64_t n = write_some(wanted - begun);
-        if (n == 0) break;
-        begun += n;
-      }
-    }
-    if (std::exchange(periodic_due_, false)) {
-      const Nanoseconds expire = centiseconds(tunables_.dirty_expire_centisecs), t = now();
-      if (t >= expire)
-        while (!should_stop() && write_some(kChunk, t - expire) > 0) {
-        }
-      if (over_background()) background_due_ = true;
-    }
-    while (background_due_ && !should_stop()) {
-      if (!over_background()) background_due_ = false;
-      else if (write_some(kChunk) == 0) {
-        // All of it is on its way.
-        if (vm_.physical().stat().get(VmItem::nr_writeback) == 0) background_due_ = false;
-        else (void)blocking.wait(progress_, Interruptible::No);
-      }
-    }
-    update_bandwidth();
-    arm_timer();
+    if (periodic_due_ || background_due_ || requested_ > 0) flush_due(should_stop);
+    else (void)vm_.blocking()->wait(flusher_, Interruptible::No);
   }
+}
+
+void Writeback::flush_due(const std::function<bool()>& should_stop) {
+  if (requested_ > 0) {
+    const uint64_t wanted = std::exchange(requested_, 0);
+    for (uint64_t begun = 0; begun < wanted;) {
+      const uint64_t n = write_some(wanted - begun);
+      if (n == 0) break;
+      begun += n;
+    }
+  }
+  if (std::exchange(periodic_due_, false)) {
+    const Nanoseconds expire = centiseconds(tunables_.dirty_expire_centisecs), t = now();
+    while (t >= expire && !should_stop() && write_some(kChunk, t - expire) > 0) {
+    }
+    if (over_background()) background_due_ = true;
+  }
+  while (background_due_ && !should_stop()) {
+    if (!over_background()) {
+      background_due_ = false;
+    } else if (write_some(kChunk) == 0) {
+      // All of it is on its way.
+      if (vm_.physical().stat().get(VmItem::nr_writeback) == 0) background_due_ = false;
+      else if (!vm_.blocking()->wait(progress_, Interruptible::No)) background_due_ = false;
+    }
+  }
+  if (clock_) update_bandwidth();
+  arm_timer();
 }
 
 }  // namespace vitro::mm

@@ -25,8 +25,12 @@ uint64_t poll_interval(uint64_t dirty, uint64_t threshold) {
 
 }  // namespace
 
-Writeback::~Writeback() {
+Writeback::~Writeback() { set_clock(nullptr); }
+
+void Writeback::set_clock(hw::Clock* clock) {
   if (timer_ && clock_) clock_->cancel(*timer_);
+  timer_.reset();
+  clock_ = clock;
 }
 
 void Writeback::set_tunables(const WritebackTunables& t) {

@@ -18,15 +18,15 @@ namespace vitro::mm {
 struct VirtualMemory::State {
   State(VirtualMemory& vm, PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing)
       : kernel_table(physical), vmalloc(physical, kernel_table, mmu, physical.cpus()), kernel_stacks(physical, vmalloc), kmap(physical, kernel_table, mmu, timing),
-        lru(physical.frames(), physical.stat()), reclaimer(vm), writeback(vm) {}
+        lru(physical.frames(), physical.stat()), writeback(vm), reclaimer(vm) {}
   KernelPageTable kernel_table;
   Vmalloc vmalloc;
   KernelStacks kernel_stacks;
   Kmap kmap;
   Lru lru;
+  Writeback writeback;
   ShadowNodes shadow_nodes;
   Reclaimer reclaimer;
-  Writeback writeback;
   IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
   IntrusiveList<PageCache::State, &PageCache::State::dirty_link> dirty_caches;  // that have dirty pages, in the order in which they became dirty

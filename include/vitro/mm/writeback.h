@@ -35,7 +35,8 @@ class Writeback {
   // Takes effect at once.
   void set_tunables(const WritebackTunables& t);
   // Without a clock (the default) nothing is written by itself, and no writer ever waits.
-  void set_clock(hw::Clock* clock) { clock_ = clock; }
+  void set_clock(hw::Clock* clock);
+  hw::Clock* clock() const { return clock_; }
 
   // Pages (global_dirtyable_memory, domain_dirty_limits).
   struct Limits {
@@ -48,6 +49,8 @@ class Writeback {
 
   // The flusher's body: runs until `should_stop` answers true after a wait.
   void run_flusher(const std::function<bool()>& should_stop);
+  // What it does each time it is woken.
+  void flush_due(const std::function<bool()>& should_stop);
   // Asks the flusher for `pages` more pages, oldest files first (wakeup_flusher_threads; reclaim calls it with what it would like to free).
   void wake_flusher(uint64_t pages);
   // Writes up to `pages` pages, oldest file first; only files that became dirty at or before `dirtied_before`, where given. Begins only; may wait

