@@ -12,7 +12,7 @@ find_package(Threads REQUIRED)
 pkg_check_modules(capstone REQUIRED IMPORTED_TARGET capstone)
 
 # Unicorn >= 2.1.1: the system's, or the static library that scripts/setup put into build/deps/unicorn. Static is preferred: blocks are kept short
-# enough for Unicorn's translator, and accesses found quickly, by wrapping two of its functions (src/hw/unicorn_cpu.cpp), which a shared library
+# enough for Unicorn's translator, and accesses found quickly, by wrapping two of its functions (src/hw/unicorn_wraps.cpp), which a shared library
 # does not allow.
 set(VITRO_UNICORN_DIR ${CMAKE_SOURCE_DIR}/build/deps/unicorn CACHE PATH "Where include/unicorn and lib/libunicorn.a are")
 pkg_check_modules(unicorn IMPORTED_TARGET unicorn>=2.1.1)

@@ -96,6 +96,24 @@ constexpr OpcodeMap kOneByte = one_byte_map();
 constexpr OpcodeMap kTwoByte = two_byte_map();
 
 constexpr bool string_instruction(unsigned op) { return (op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf); }
+// Does the instruction write back the memory operand that it reads? `reg` is the ModRM field that extends some opcodes.
+constexpr bool modifies(unsigned op, unsigned reg) {
+  if (op < 0x38) return (op & 7) < 2;                         // ADD OR ADC SBB AND SUB XOR m, r
+  if (op == 0x80 || op == 0x81 || op == 0x83) return reg != 7;  // the same with an immediate; not CMP
+  if (op == 0x86 || op == 0x87) return true;                  // XCHG
+  if (op == 0xc0 || op == 0xc1 || (op >= 0xd0 && op <= 0xd3)) return true;  // rotates and shifts
+  if (op == 0xf6 || op == 0xf7) return reg == 2 || reg == 3;  // NOT, NEG
+  return (op == 0xfe || op == 0xff) && reg < 2;               // INC, DEC
+}
+// The same for opcodes after 0F.
+constexpr bool modifies_two_byte(unsigned op, unsigned reg) {
+  if (op == 0xab || op == 0xb3 || op == 0xbb) return true;                // BTS, BTR, BTC
+  if (op == 0xba) return reg >= 5;                                        // the same with an immediate; not BT
+  if (op == 0xa4 || op == 0xa5 || op == 0xac || op == 0xad) return true;  // SHLD, SHRD
+  if (op == 0xb0 || op == 0xb1 || op == 0xc0 || op == 0xc1) return true;  // CMPXCHG, XADD
+  return op == 0xc7 && reg == 1;                                          // CMPXCHG8B, CMPXCHG16B
+}
+
 constexpr bool port_io(unsigned op) { return (op >= 0x6c && op <= 0x6f) || (op >= 0xe4 && op <= 0xe7) || (op >= 0xec && op <= 0xef); }
 
 }  // namespace
@@ -130,6 +148,7 @@ ScannedInstruction scan_instruction(std::span<const std::byte> code) {
 
   InstructionKind kind = InstructionKind::Plain;
   unsigned follows = 0;
+  bool modifies_memory = false;
   if (op == 0x0f) {
     if (at == limit) return invalid(at);
     op = byte(at++);
@@ -163,6 +182,7 @@ ScannedInstruction scan_instruction(std::span<const std::byte> code) {
     const bool registers_only = two_byte && (code_byte == 0x50 || (code_byte >= 0x71 && code_byte <= 0x73));
     const unsigned modrm = byte(at++), mod = registers_only ? 3 : modrm >> 6, reg = (modrm >> 3) & 7, rm = modrm & 7;
     if (mod != 3) {
+      modifies_memory = two_byte ? modifies_two_byte(code_byte, reg) : op < 0x100 && modifies(op, reg);
       size_t displacement = mod == 1 ? 1 : mod == 2 ? 4 : 0;
       if (rm == 4) {
         if (at == limit) return invalid(at);
@@ -184,7 +204,7 @@ ScannedInstruction scan_instruction(std::span<const std::byte> code) {
   if (follows & kImmV) at += rex_w ? 8 : operand16 ? 2 : 4;
   if (follows & kOffset) at += address32 ? 4 : 8;
   if (at > limit) return invalid(limit);
-  return {static_cast<uint8_t>(at), kind};
+  return {static_cast<uint8_t>(at), kind, modifies_memory};
 }
 
 }  // namespace vitro::hw

@@ -22,6 +22,9 @@ enum class InstructionKind : uint8_t {
 struct ScannedInstruction {
   uint8_t length = 1;  // 1..15, never more than what was offered
   InstructionKind kind = InstructionKind::Invalid;
+  // It reads a memory operand and writes it back (ADD [m], r; INC [m]; XADD ...). A processor translates such an operand once, for writing:
+  // if that faults, the error code says write.
+  bool modifies_memory = false;
 };
 
 // `code` must not be empty. An instruction that does not fit into `code` is Invalid.

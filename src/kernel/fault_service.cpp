@@ -9,6 +9,11 @@ bool Kernel::resolve_without_waiting(const hw::Fault& fault, hw::Access access) 
   if (fault.general_protection) return false;
   Task* t = s.scheduler.current();
   if (!t || !t->space()) return false;
+  if (access == hw::Access::Read) {
+    // The load may be the first half of a read-modify-write, which faults once, as a write. Only a stopped CPU knows its instruction.
+    const mm::Vma* vma = t->space()->find(fault.address);
+    if (vma && has(vma->flags, mm::VmFlag::Write)) return false;
+  }
   s.resolving = true;
   const mm::FaultOutcome outcome = t->space()->handle_fault(fault.address, access, hw::Privilege::User, mm::MayWait::No);
   s.resolving = false;

@@ -6,14 +6,22 @@
 #include "mm/page_cache_state.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/mm/address_space.h"
+#include "vitro/mm/kernel_stacks.h"
+#include "vitro/mm/kmap.h"
 #include "vitro/mm/lru.h"
 #include "vitro/mm/reclaim.h"
+#include "vitro/mm/vmalloc.h"
 
 namespace vitro::mm {
 
 struct VirtualMemory::State {
-  State(VirtualMemory& vm, PhysicalMemory& physical) : kernel_table(physical), lru(physical.frames(), physical.stat()), reclaimer(vm) {}
+  State(VirtualMemory& vm, PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing)
+      : kernel_table(physical), vmalloc(physical, kernel_table, mmu, physical.cpus()), kernel_stacks(physical, vmalloc), kmap(physical, kernel_table, mmu, timing),
+        lru(physical.frames(), physical.stat()), reclaimer(vm) {}
   KernelPageTable kernel_table;
+  Vmalloc vmalloc;
+  KernelStacks kernel_stacks;
+  Kmap kmap;
   Lru lru;
   ShadowNodes shadow_nodes;
   Reclaimer reclaimer;

@@ -24,7 +24,7 @@ assert up.returncode == 1 and "src/hw/a.cpp" in up.stdout, up.stdout
 private = check({"src/hw/a.cpp": '#include "mm/frame.h"\n'})
 assert private.returncode == 1, private.stdout
 owned = check({"src/hw/other.cpp": "#include <unicorn/unicorn.h>\n"})
-assert owned.returncode == 1 and "unicorn_cpu.cpp" in owned.stdout, owned.stdout
+assert owned.returncode == 1 and "unicorn_*" in owned.stdout, owned.stdout
 unknown = check({"src/misc/a.cpp": '#include "vitro/hw/ram.h"\n'})
 assert unknown.returncode == 1, unknown.stdout
 empty = check({})

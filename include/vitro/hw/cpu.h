@@ -60,7 +60,8 @@ class FaultService {
  public:
   virtual ~FaultService() = default;
   // Tries to resolve without waiting. True: resolved, the access is retried. False: the CPU stops with StopKind::Fault.
-  // `fault.address` is only known to the page here.
+  // `fault.address` is only known to the page here. A Read may be the first half of an instruction that writes the same operand: a processor
+  // asks once, for writing. Where that makes a difference, answer false: the stop has the access and the error code of the whole instruction.
   virtual bool resolve_without_waiting(const Fault& fault, Access access) = 0;
 };
 

@@ -126,7 +126,9 @@ TEST(ExactCounts, WorksWithFramesBeyondTheFirst4GiBAndTheirAliases) {
 class Pager : public FaultService {
  public:
   explicit Pager(Guest& g) : g_(g) {}
-  bool resolve_without_waiting(const Fault& fault, Access access) override {
+  // A read may be the first half of a read-modify-write, to be resolved as a write once the CPU stopped.
+  bool resolve_without_waiting(const Fault& fault, Access access) override { return access != Access::Read && resolve(fault, access); }
+  bool resolve(const Fault& fault, Access access) {
     const uint64_t page = fault.address.page_floor().value();
     if (page < 0x100000 || page >= 0x8000'0000) return false;
     Pte& e = g_.entry(page);
@@ -229,7 +231,7 @@ Outcome run_random_program(uint64_t seed, MmuMode mode, bool precise, const TlbC
     g.clock.set_slice_end(Nanoseconds{slice});
     const CpuStop stop = g.cpu->run();
     if (stop.kind == StopKind::Fault) {
-      if (precise && pager.resolve_without_waiting(stop.fault, stop.access)) continue;
+      if (pager.resolve(stop.fault, stop.access)) continue;
     }
     const UserRegisters r = g.cpu->registers();
     out.stops.push_back(fmt::format("{} v{} rip {:#x} rax {:#x} rbx {:#x} rcx {:#x} now {} n {} faults {} address {:#x}",
