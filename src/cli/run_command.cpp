@@ -25,6 +25,7 @@ struct RunOptions {
   std::string trace, trace_out = "-";
   bool stats = false, strace = false;
   std::string stats_json;
+  unsigned top = 10;
   std::string root;
   std::vector<std::string> binds, environment;
   uint64_t seed = 1;
@@ -92,11 +93,14 @@ Result<int, UserError> run(const RunOptions& o) {
   const machine::MachineOptions options = TRY(machine_options(o));
   if (!o.stats_json.empty()) TRY(write_file(o.stats_json, ""));
   const std::unique_ptr<machine::Machine> m = TRY(machine::Machine::create(options));
+  const bool profile = (o.stats || !o.stats_json.empty()) && o.top != 0;
+  if (profile) m->kernel().start_profile();
   const machine::Program program{o.command.front(), {o.command.begin() + 1, o.command.end()}};
   std::optional<report::RunStatistics> statistics;
   const kernel::Exit exit = TRY(m->run(program, [&] {
     if (options.verify != mm::Verify::Off) m->verify(options.verify);
     statistics = report::capture(m->vm(), m->mmu(), m->clock(), options.mmu);
+    statistics->profile = m->kernel().profile_report(o.top);
   }));
   if (options.verify != mm::Verify::Off) m->verify(options.verify);
   if (statistics) {
@@ -121,6 +125,7 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
   run_command->add_option("--trace-out", o->trace_out, "Where the trace goes (default: stderr)")->type_name("FILE");
   run_command->add_flag("--stats", o->stats, "Print the counters to stderr when the program has ended");
   run_command->add_option("--stats-json", o->stats_json, "Write the counters as JSON")->type_name("FILE");
+  run_command->add_option("--top", o->top, "Rows of each table of --stats: the pages, VMAs, symbols and instructions with the most TLB misses and page faults; 0: do not collect them (default 10)")->type_name("N");
   run_command->add_flag("--strace", o->strace, "Print each system call to stderr, as strace does");
   run_command->add_option("--root", o->root, "Use this directory tree as the guest's / (read-only)")->type_name("DIR");
   run_command->add_option("--bind", o->binds, "Show a host file or directory to the guest (read-only)")->type_name("HOST[:GUEST]")->take_all()->allow_extra_args(false);

@@ -15,6 +15,8 @@
 
 namespace vitro::kernel {
 
+class Profiler;
+
 struct Kernel::State final : SchedulerPort {
   State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm,
         fs::Vfs& vfs, Tracer& tracer);
@@ -113,6 +115,7 @@ struct Kernel::State final : SchedulerPort {
   Scheduler scheduler;
   FutexTable futexes;
   SymbolTable symbols;
+  std::unique_ptr<Profiler> profiler;  // null: nobody asked
 
   std::map<int, std::unique_ptr<Task>> tasks;         // by tid, zombies included
   std::map<int, std::unique_ptr<Process>> processes;  // by pid

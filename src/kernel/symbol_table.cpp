@@ -103,10 +103,7 @@ std::optional<FileSymbols::Found> FileSymbols::find(uint64_t file_offset) const 
   return std::nullopt;
 }
 
-std::string SymbolTable::name(mm::AddressSpace& space, VirtAddr a) {
-  const mm::Vma* v = space.find(a);
-  if (!v || !v->file) return "-";
-  mm::MappedFile& file = *v->file;
+const FileSymbols& SymbolTable::of_file(mm::AddressSpace& space, mm::MappedFile& file) {
   const Key key{file.device_number(), file.inode_number(), file.page_cache().backing().size().value()};
   auto known = files_.find(key);
   if (known == files_.end()) {
@@ -115,8 +112,15 @@ std::string SymbolTable::name(mm::AddressSpace& space, VirtAddr a) {
     if (read_file(space.vm(), file, bytes)) symbols = FileSymbols::parse(bytes);
     known = files_.emplace(key, std::move(symbols)).first;
   }
+  return known->second;
+}
+
+std::string SymbolTable::name(mm::AddressSpace& space, VirtAddr a) {
+  const mm::Vma* v = space.find(a);
+  if (!v || !v->file) return "-";
+  mm::MappedFile& file = *v->file;
   const uint64_t offset = v->page_offset.offset().value() + (a - v->start).value();
-  if (auto found = known->second.find(offset)) return fmt::format("{}+0x{:x}", found->name, found->offset);
+  if (auto found = of_file(space, file).find(offset)) return fmt::format("{}+0x{:x}", found->name, found->offset);
   const std::string path = file.mapped_path();
   return fmt::format("[{}+0x{:x}]", path.substr(path.rfind('/') + 1), offset);
 }

@@ -42,6 +42,8 @@ class SymbolTable {
  public:
   // "main+0x1c", "[libc.so.6+0x1234]", "[heap]"-like names for anonymous memory are not made up: "-".
   std::string name(mm::AddressSpace& space, VirtAddr a);
+  // The symbols of a mapped file, which are read once. The reference stays good.
+  const FileSymbols& of_file(mm::AddressSpace& space, mm::MappedFile& file);
 
  private:
   // By device and inode; the size tells a rewritten file from the one that was read.

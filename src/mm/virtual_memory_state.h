@@ -18,6 +18,7 @@ struct VirtualMemory::State {
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
   uint64_t pins = 0;          // references taken by get_page()
   uint64_t block_pages = 0;   // frames in state BlockCache
+  uint64_t next_id = 1;       // of areas and address spaces
   uint64_t next_inode = 1;    // of shared memory without a file system
 };
 
