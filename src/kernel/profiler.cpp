@@ -150,7 +150,7 @@ uint64_t Profiler::object_of(mm::AddressSpace& space, const mm::Vma& v) {
   const auto [number, fresh] = object_numbers_.try_emplace({v.file->device_number(), v.file->inode_number()}, objects_.size());
   if (fresh) {
     const bool before = std::exchange(state_.untimed, true);  // looking on must not change what happens
-    objects_.push_back({last_part(v.file->mapped_path()), &state_.symbols.of_file(space, *v.file)});
+    objects_.push_back({last_part(v.file->mapped_path()), &state_.symbols.symbols_of(space, *v.file)});
     state_.untimed = before;
   }
   return number->second;

@@ -46,6 +46,7 @@ enum class StopKind : uint8_t {
   Exception,   // another exception: `vector` says which (#DE 0, #DB 1, #BP 3, #OF 4, #UD 6, #GP 13 for a privileged instruction, #MF 16, #AC 17, #XM 19)
   Interrupt,   // INT n with n != 3, 4 (INT 0x80): `vector` = n; rip is the next instruction
   Requested,   // request_stop() was called
+  Stepped,     // set_single_step(true): one instruction has run
 };
 
 struct CpuStop {
@@ -100,6 +101,9 @@ class Cpu : public SoftTlb, public CodeInvalidator {
   // needs the page. Valid only inside such a call. Nothing without attribution, or where the emulator's library does not let us know
   // (a shared one before 2.1.4).
   virtual std::optional<VirtAddr> accessing_instruction(VirtAddr address, Access access) const = 0;
+  // run() returns Stepped after each instruction (one iteration of a repeated string instruction) that ends in no other stop. Slow; time, counts and
+  // all that the guest sees are the same.
+  virtual void set_single_step(bool on) = 0;
   // From a host signal handler or another thread: run() returns Requested soon.
   virtual void request_stop() = 0;
   virtual MmuMode mode() const = 0;
