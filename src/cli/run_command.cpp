@@ -26,6 +26,7 @@ struct RunOptions {
   std::string trace, trace_out = "-";
   bool stats = false, strace = false;
   std::string stats_json;
+  unsigned top = 10;
   std::string root;
   std::vector<std::string> binds, environment;
   uint64_t seed = 1;
@@ -107,6 +108,8 @@ Result<int, UserError> run(const RunOptions& o) {
   std::unique_ptr<report::Monitor> checked = TRY(make_monitor(o));  // before the guest starts
   if (!o.stats_json.empty()) TRY(write_file(o.stats_json, ""));
   const std::unique_ptr<machine::Machine> m = TRY(machine::Machine::create(options));
+  const bool profile = (o.stats || !o.stats_json.empty()) && o.top != 0;
+  if (profile) m->kernel().start_profile();
   std::unique_ptr<report::Monitor> monitor = std::move(checked);  // gone before the machine is
   if (monitor) monitor->attach(*m);
   const machine::Program program{o.command.front(), {o.command.begin() + 1, o.command.end()}};
@@ -114,6 +117,7 @@ Result<int, UserError> run(const RunOptions& o) {
   const kernel::Exit exit = TRY(m->run(program, [&] {
     if (options.verify != mm::Verify::Off) m->verify(options.verify);
     statistics = report::capture(m->vm(), m->mmu(), m->clock(), options.mmu);
+    statistics->profile = m->kernel().profile_report(o.top);
     if (monitor) monitor->at_exit();
   }));
   monitor.reset();
@@ -140,6 +144,7 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
   run_command->add_option("--trace-out", o->trace_out, "Where the trace goes (default: stderr)")->type_name("FILE");
   run_command->add_flag("--stats", o->stats, "Print the counters to stderr when the program has ended");
   run_command->add_option("--stats-json", o->stats_json, "Write the counters as JSON")->type_name("FILE");
+  run_command->add_option("--top", o->top, "Rows of each table of --stats: the pages, VMAs, symbols and instructions with the most TLB misses and page faults; 0: do not collect them (default 10)")->type_name("N");
   run_command->add_option("--monitor", o->monitor, "Look at the machine where --monitor-at says: commands separated by ';', or - to type them (docs/monitor.md)")
       ->type_name("COMMANDS");
   run_command->add_option("--monitor-at", o->monitor_at, "Where: exit (default), start, fault=N, time=SECONDS or syscall=NAME; may be repeated")

@@ -7,7 +7,9 @@ namespace vitro::hw {
 
 void AccessRecorder::settle(bool reached) {
   const std::optional<uint64_t> address = std::exchange(second_page_, std::nullopt);
+  settling_ = true;
   if (address && reached) count_data(*address, second_page_access_);
+  settling_ = false;
 }
 
 // One access for each page that is fetched from in a row; a branch begins a new row. Where a run was interrupted, or where the emulator

@@ -61,6 +61,8 @@ class AccessRecorder {
     }
     count_data(address, access);
   }
+  // The access that is being counted is the second page of one that was made before.
+  bool settling() const { return settling_; }
   // The run ended; in a fault on the page of `refused` if that is given.
   void end_of_run(std::optional<VirtAddr> refused) {
     if (second_page_) settle(!refused || refused->vpn() != VirtAddr{*second_page_}.vpn());
@@ -96,6 +98,7 @@ class AccessRecorder {
   uint64_t data_in_block_ = 0;
   std::optional<uint64_t> second_page_;
   Access second_page_access_ = Access::Read;
+  bool settling_ = false;
 };
 
 }  // namespace vitro::hw

@@ -80,6 +80,15 @@ uint32_t BlockTable::first_careful_offset(const BlockPlace& place) const {
   return found;
 }
 
+uint32_t BlockTable::first_offset_reaching(const BlockPlace& place, uint32_t offset) const {
+  uint32_t found = 0;
+  for_each_instruction(place, [&](uint32_t at, const ScannedInstruction& i) {
+    found = at;
+    return at + i.length <= offset;
+  });
+  return found;
+}
+
 uint32_t BlockTable::last_offset(const BlockPlace& place) const {
   uint32_t last = 0;
   for_each_instruction(place, [&](uint32_t at, const ScannedInstruction&) {

@@ -77,6 +77,8 @@ class BlockTable {
   // Offset of the first instruction that must not run (port I/O) or does not lie wholly inside; the size if there is none.
   uint32_t first_careful_offset(const BlockPlace& place) const;
   uint32_t last_offset(const BlockPlace& place) const;
+  // Offset of the first instruction that reaches to or beyond `offset`.
+  uint32_t first_offset_reaching(const BlockPlace& place, uint32_t offset) const;
   // The bytes of the block. At most kMaximumSize of them.
   static constexpr uint32_t kMaximumSize = 8192;
   std::span<const std::byte> bytes(const BlockPlace& place, std::span<std::byte, kMaximumSize> buffer) const;

@@ -207,4 +207,33 @@ ScannedInstruction scan_instruction(std::span<const std::byte> code) {
   return {static_cast<uint8_t>(at), kind, modifies_memory};
 }
 
+bool emulator_names_accesses(std::span<const std::byte> code) {
+  const auto byte = [&](size_t i) { return i < code.size() ? static_cast<unsigned>(code[i]) : 0xc0u; };
+  size_t at = 0;
+  for (;; ++at) {
+    const unsigned b = byte(at);
+    if (b == 0xf0) return false;  // locked: an atomic operation of the emulator's
+    const bool prefix = b == 0x66 || b == 0x67 || b == 0xf2 || b == 0xf3 || (b & 0xf0) == 0x40 || b == 0x2e || b == 0x36 || b == 0x3e ||
+                        b == 0x26 || b == 0x64 || b == 0x65;
+    if (!prefix || at == 15) break;
+  }
+  const unsigned op = byte(at++);
+  const auto memory = [&](size_t modrm) { return byte(modrm) >> 6 != 3; };
+  if (op != 0x0f) {
+    if (op == 0x86 || op == 0x87) return !memory(at);  // XCHG is always locked
+    return op < 0xd8 || op > 0xdf || !memory(at);      // x87
+  }
+  const unsigned second = byte(at++);
+  if (second == 0x38 || second == 0x3a) return !memory(at + 1);
+  // CMOV, Jcc, SETcc; PUSH and POP of FS and GS, CPUID, BT, SHLD; BTS, SHRD, IMUL; CMPXCHG, BTR, MOVZX; POPCNT, BTx, BSF, BSR, MOVSX; XADD,
+  // MOVNTI, BSWAP: integer instructions. FXSAVE and its kin (AE) and CMPXCHG8B (C7) are not.
+  if ((second >= 0x40 && second <= 0x4f) || (second >= 0x80 && second <= 0xad) || second == 0xaf) return true;
+  if (second >= 0xb0 && second <= 0xbf) return true;
+  if (second == 0xc0 || second == 0xc1 || second == 0xc3 || (second >= 0xc8 && second <= 0xcf)) return true;
+  constexpr unsigned kNoModRm[] = {0x05, 0x06, 0x07, 0x08, 0x09, 0x0b, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x77};
+  for (const unsigned plain : kNoModRm)
+    if (second == plain) return true;
+  return !memory(at);
+}
+
 }  // namespace vitro::hw

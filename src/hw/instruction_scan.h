@@ -30,4 +30,8 @@ struct ScannedInstruction {
 // `code` must not be empty. An instruction that does not fit into `code` is Invalid.
 ScannedInstruction scan_instruction(std::span<const std::byte> code);
 
+// Whether the emulator says which instruction it is at when it reports the memory accesses of this one (where they are watched). It does for
+// what it loads and stores by its ordinary way; not for x87, most of SSE, locked instructions and what it leaves to a function.
+bool emulator_names_accesses(std::span<const std::byte> code);
+
 }  // namespace vitro::hw

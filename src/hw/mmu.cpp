@@ -140,6 +140,7 @@ void Mmu::miss_first(VirtAddr address, Access access, Privilege privilege) {
     counters_.l2_hit_cycles += timing_.cycles_l2_tlb_hit;
     fill_first(address, access, hit->size, hit->data);
     TRACE(tracer_, Event::TlbMiss, access == Access::Fetch ? "l1i" : "l1d", address.value(), kSizeNames[static_cast<size_t>(hit->size)], 0);
+    if (observer_) [[unlikely]] observer_->tlb_missed({address, access, privilege, hit->size});
     return;
   }
 
@@ -163,14 +164,17 @@ void Mmu::miss_first(VirtAddr address, Access access, Privilege privilege) {
   counters_.walk_references += w.references;
   counters_.walk_cycles += w.references * timing_.cycles_walk_reference;
   counters_.dirty_walks += cached_clean;
+  bool first_use = false;
   if (w.ok) {
     const TlbData data = tlb_data(w);
-    counters_.cold_walks += !unbounded_->insert(address, w.size, tag_, w.leaf.global()) && !cached_clean;
+    first_use = !unbounded_->insert(address, w.size, tag_, w.leaf.global()) && !cached_clean;
+    counters_.cold_walks += first_use;
     tlbs_->remember_walk(address, tag_, start, w);
     tlbs_->insert_second(address, access, tag_, w.size, data);
     fill_first(address, access, w.size, data);
   }
   TRACE(tracer_, Event::TlbMiss, "l2", address.value(), kSizeNames[static_cast<size_t>(w.size)], w.references);
+  if (observer_) [[unlikely]] observer_->tlb_missed({address, access, privilege, w.size, true, first_use, cached_clean, w.references});
 }
 
 void Mmu::fill_first(VirtAddr address, Access access, PageSize size, TlbData data) {

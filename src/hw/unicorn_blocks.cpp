@@ -10,6 +10,7 @@ void UnicornCpu::on_memory(uc_mem_type type, uint64_t physical, unsigned size) {
   }
   const uint64_t offset = physical & kPageOffsetMask;
   const uint64_t address = aliases_.page_of(physical).address().value() | offset;
+  if (attributing_ && offset + size > kPageSize) [[unlikely]] crossing_ip_ = instruction_in_block();
   recorder_.data(address, size, type == UC_MEM_WRITE ? Access::Write : Access::Read);
 }
 

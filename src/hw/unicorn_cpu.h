@@ -13,6 +13,7 @@
 //   unicorn_stops.cpp       faults, exceptions and interrupts: what the kernel is told of them
 //   unicorn_fill.cpp        the soft TLB: fills, evictions, and keeping translated code in step with memory
 //   unicorn_blocks.cpp      what is counted and looked at before a block runs
+//   unicorn_attribution.cpp which instruction makes an access
 //   unicorn_registers.cpp   registers and contexts
 //   unicorn_wraps.cpp       where we step in between Unicorn's own functions
 #pragma once
@@ -110,6 +111,8 @@ class UnicornCpu final : public Cpu {
   void restore(const CpuContext& from) override;
   void set_fault_service(FaultService* s) override { service_ = s; }
   void set_precise_faults(bool on) override { precise_faults_ = on; }
+  void set_attribution(bool on) override;
+  std::optional<VirtAddr> accessing_instruction(VirtAddr address, Access access) const override;
   void set_single_step(bool on) override { single_step_ = on; }
   void request_stop() override { attention_.fetch_or(kAttentionStop, std::memory_order_relaxed); }
   MmuMode mode() const override { return mode_; }
@@ -149,6 +152,9 @@ class UnicornCpu final : public Cpu {
   void on_block(uint64_t address, uint32_t size);
   void count_block(uint64_t address, uint32_t size, const BlockFacts& facts);
   void on_memory(uc_mem_type type, uint64_t physical, unsigned size);
+  // How many instructions from `address` on may share a block, so that accesses can be told apart.
+  int instructions_together(uint64_t address) const;
+  uint64_t instruction_in_block() const;
 
   // --- stopping
   void stop_for(Ending e) {
@@ -203,6 +209,8 @@ class UnicornCpu final : public Cpu {
   std::atomic<uint32_t> attention_{0};
   TranslationWatch translation_watch_{UINTPTR_MAX, &attention_, kAttentionEmptyTranslations};
   static_assert(std::atomic<uint32_t>::is_always_lock_free, "request_stop() is called from signal handlers");
+  bool attributing_ = false, knows_instructions_ = false;
+  uint64_t crossing_ip_ = 0;  // where attributing: the instruction of the last access that crossed a page
   bool running_ = false;
   bool setting_up_ = false;
   Ending ending_ = Ending::None;

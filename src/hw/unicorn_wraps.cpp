@@ -2,6 +2,7 @@
 #include "hw/unicorn_wraps.h"
 
 #include <array>
+#include <cstring>
 
 #include "vitro/hw/cpu.h"
 
@@ -23,8 +24,33 @@ vitro::hw::TranslationWatch* translating = nullptr;
 void __wrap_gen_intermediate_code_x86_64(CPUState* cpu, TranslationBlock* block, int maximum_instructions) {
   constexpr int kMaximumInstructions = 64;
   blocks_are_bounded = true;
-  if (translating) translating->see(block);
-  __real_gen_intermediate_code_x86_64(cpu, block, std::min(maximum_instructions, kMaximumInstructions));
+  int most = std::min(maximum_instructions, kMaximumInstructions);
+  if (translating) {
+    translating->see(block);
+    if (translating->instructions_together) [[unlikely]] {
+      uint64_t address;  // a TranslationBlock begins with it
+      std::memcpy(&address, reinterpret_cast<const void*>(block), sizeof address);
+      most = std::min(most, translating->instructions_together(translating->cpu, address));
+    }
+  }
+  __real_gen_intermediate_code_x86_64(cpu, block, most);
+}
+
+// Unicorn 2.1.1 calls the hook that fills its soft TLB while its instruction pointer may be at an earlier instruction. The return address
+// into the translated code tells at which it is. Newer ones do this by themselves.
+extern "C" {
+[[gnu::weak]] bool __real_unicorn_fill_tlb_x86_64(CPUState* cpu, uint64_t address, int size, int access, int mmu_index, bool probe,
+                                                  uintptr_t return_address);
+bool __wrap_unicorn_fill_tlb_x86_64(CPUState* cpu, uint64_t address, int size, int access, int mmu_index, bool probe,
+                                    uintptr_t return_address);
+[[gnu::weak]] bool cpu_restore_state_x86_64(CPUState* cpu, uintptr_t return_address, bool will_exit);
+}
+
+bool __wrap_unicorn_fill_tlb_x86_64(CPUState* cpu, uint64_t address, int size, int access, int mmu_index, bool probe,
+                                    uintptr_t return_address) {
+  if (translating && translating->instructions_together && return_address != 0) [[unlikely]]
+    cpu_restore_state_x86_64(cpu, return_address, false);
+  return __real_unicorn_fill_tlb_x86_64(cpu, address, size, access, mmu_index, probe, return_address);
 }
 
 // With memory hooks Unicorn looks up the memory region of every access in its tree of regions, or in the one it found last. Here too the

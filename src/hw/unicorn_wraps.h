@@ -18,6 +18,10 @@ struct TranslationWatch {
   std::atomic<uint32_t>* attention;
   uint32_t request;  // set in `attention` when it is time to empty the buffer
 
+  // Where accesses are attributed to instructions: how many instructions from an address on may share a block.
+  int (*instructions_together)(const void* cpu, uint64_t address) = nullptr;
+  const void* cpu = nullptr;
+
   void see(const void* block) {
     const auto at = reinterpret_cast<uintptr_t>(block);
     first = std::min(first, at);

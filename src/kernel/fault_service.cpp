@@ -1,4 +1,5 @@
 // Page faults as the CPU and the memory manager report them: resolution inside an access, and the bookkeeping afterwards.
+#include "kernel/profiler.h"
 #include "kernel/state.h"
 #include "vitro/mm/physical_memory.h"
 
@@ -36,6 +37,7 @@ void Kernel::account_fault(const mm::FaultReport& report) {
     if (report.kind != mm::FaultKind::Bad) ++(report.major ? t->usage.maj_flt : t->usage.min_flt);
     if (s.resolving) s.scheduler.account_user();
   }
+  if (s.profiler) s.profiler->fault_handled(report);
   s.clock.advance(report.cost);
   if (t) s.scheduler.account_system();
 }

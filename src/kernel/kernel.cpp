@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernel/profiler.h"
 #include "kernel/state.h"
 #include "vitro/mm/physical_memory.h"
 
@@ -29,6 +30,7 @@ Kernel::State::State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, h
 }
 
 Kernel::State::~State() {
+  if (profiler) vm.mmu().set_observer(nullptr);
   // A kernel that started nothing has only the tasks of boot_tasks(); anything else was ended by run() or start().
   for (auto& [tid, t] : tasks)
     if (t->fibre && !t->fibre->ended()) {
@@ -280,6 +282,17 @@ std::string Kernel::symbolize(mm::AddressSpace& space, VirtAddr a) {
   std::string name = state_->symbols.name(space, a);
   state_->untimed = before;
   return name;
+}
+
+void Kernel::start_profile() {
+  state_->profiler = std::make_unique<Profiler>(*state_);
+  state_->cpu.set_attribution(true);
+  state_->vm.mmu().set_observer(state_->profiler.get());
+}
+
+std::optional<ProfileReport> Kernel::profile_report(size_t top) const {
+  if (!state_->profiler) return std::nullopt;
+  return state_->profiler->report(top);
 }
 
 std::optional<VirtAddr> Kernel::find_symbol(mm::AddressSpace& space, std::string_view name) {

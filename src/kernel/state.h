@@ -16,6 +16,8 @@
 
 namespace vitro::kernel {
 
+class Profiler;
+
 struct Kernel::State final : SchedulerPort {
   State(Kernel& kernel, const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const hw::TimingModel& timing, mm::VirtualMemory& vm,
         fs::Vfs& vfs, Tracer& tracer);
@@ -117,6 +119,7 @@ struct Kernel::State final : SchedulerPort {
   FutexTable futexes;
   SymbolTable symbols;
   ProcessJobControl jobs;
+  std::unique_ptr<Profiler> profiler;  // null: nobody asked
 
   std::map<int, std::unique_ptr<Task>> tasks;         // by tid, zombies included
   std::map<int, std::unique_ptr<Process>> processes;  // by pid

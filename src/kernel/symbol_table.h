@@ -49,8 +49,10 @@ class SymbolTable {
   // Where a symbol of one of the mapped files lies: of the first such file in address order.
   std::optional<VirtAddr> find(mm::AddressSpace& space, std::string_view name);
 
- private:
+  // The symbols of a mapped file, which are read once. The reference stays good.
   const FileSymbols& symbols_of(mm::AddressSpace& space, mm::MappedFile& file);
+
+ private:
   // By device and inode; the size tells a rewritten file from the one that was read.
   struct Key {
     uint64_t device, inode, size;

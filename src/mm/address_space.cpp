@@ -12,6 +12,7 @@ AddressSpace::AddressSpace(std::unique_ptr<State> state) : state_(std::move(stat
   state_->self = this;
   // arch/x86/mm/mmap.c: mmap_base without randomisation: the gap for an 8 MiB stack is 128 MiB. exec sets the real one.
   layout.mmap_base = kUserEnd - mib(128);
+  state_->id = state_->vm.state().next_id++;
   state_->vm.state().spaces.push_back(*state_);
 }
 
@@ -46,6 +47,7 @@ void AddressSpace::for_each_vma(const std::function<void(const Vma&)>& visit) co
 }
 
 size_t AddressSpace::vma_count() const { return state_->vmas.size(); }
+uint64_t AddressSpace::id() const { return state_->id; }
 hw::Pcid AddressSpace::pcid() const { return state_->pcid; }
 void AddressSpace::set_pcid(hw::Pcid p) { state_->pcid = p; }
 PhysAddr AddressSpace::page_table_root() const { return state_->tables.root(); }

@@ -18,6 +18,7 @@ struct AddressSpace::State {
 
   VirtualMemory& vm;
   AddressSpace* self = nullptr;
+  uint64_t id = 0;
   SlabObject memory;  // its mm_struct
   hw::Pcid pcid{0};
   PageTable tables;

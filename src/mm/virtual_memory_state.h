@@ -33,6 +33,7 @@ struct VirtualMemory::State {
   uint64_t orphan_writeback = 0;  // pages being written whose file is gone
   uint64_t pins = 0;          // references taken by get_page()
   uint64_t block_pages = 0;   // frames in state BlockCache
+  uint64_t next_id = 1;       // of areas and address spaces
   uint64_t next_inode = 1;    // of shared memory without a file system
 };
 

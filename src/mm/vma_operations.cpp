@@ -3,6 +3,7 @@
 
 #include "mm/address_space_state.h"
 #include "mm/anon_vma.h"
+#include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/page_cache.h"
 
@@ -36,6 +37,7 @@ uint64_t entry_bits(const Vma& v) {
 Result<Vma*> AddressSpace::State::new_vma(VirtAddr start, VirtAddr end, VmFlag flags, std::shared_ptr<MappedFile> file, PageIndex page_offset) {
   SlabObject object = TRY(caches().allocate(KernelCache::VmAreaStruct, Gfp::KernelAccount));
   Vma* v = new Vma;
+  v->id = vm.state().next_id++;
   v->start = start;
   v->end = end;
   v->flags = flags;
@@ -80,6 +82,7 @@ Vma* AddressSpace::State::merge_around(Vma& v) {
       if (!clone_anon_vma(caches(), lower, upper)) return false;
     }
     const VirtAddr end = upper.end;
+    lower.id = std::min(lower.id, upper.id);
     lower.flags = lower.flags | (upper.flags & VmFlag::SoftDirty);
     unlink(upper);
     vmas.resize(lower, lower.start, end);

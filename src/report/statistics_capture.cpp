@@ -9,7 +9,7 @@
 namespace vitro::report {
 namespace {
 
-RunStatistics::TlbLevel level(const hw::MmuCounters::Level& l) { return {l.accesses, l.hits, l.misses}; }
+RunStatistics::TlbLevel level(const hw::MmuCounters::Level& l) { return {l.accesses, l.hits, l.misses, l.misses_by_size, l.misses_by_access}; }
 
 }  // namespace
 
@@ -29,8 +29,13 @@ RunStatistics capture(mm::VirtualMemory& vm, const hw::Mmu& mmu, const hw::Clock
                                                c.faulting_walks,
                                                c.faulting_walk_references,
                                                c.l2.hits * vm.timing().cycles_l2_tlb_hit,
-                                               c.walk_cycles};
+                                               c.walk_cycles,
+                                               c.cold_walks,
+                                               c.dirty_walks,
+                                               c.flushes};
   }
+  s.cycles_l2_hit = vm.timing().cycles_l2_tlb_hit;
+  s.cycles_walk_reference = vm.timing().cycles_walk_reference;
   s.instructions = clock.instructions();
   s.virtual_time = clock.now();
   std::istringstream lines(fs::vmstat_text(vm));

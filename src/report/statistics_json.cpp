@@ -1,6 +1,7 @@
 // RunStatistics for programs. The keys and their order are part of the interface: docs and scripts rely on them.
 #include <nlohmann/json.hpp>
 
+#include "profile_tables.h"
 #include "vitro/report/statistics.h"
 
 namespace vitro::report {
@@ -9,7 +10,13 @@ namespace {
 using Json = nlohmann::ordered_json;
 using mm::FaultKind;
 
-Json level(const RunStatistics::TlbLevel& l) { return {{"accesses", l.accesses}, {"hits", l.hits}, {"misses", l.misses}}; }
+Json level(const RunStatistics::TlbLevel& l) {
+  return {{"accesses", l.accesses},
+          {"hits", l.hits},
+          {"misses", l.misses},
+          {"misses_by_size", {{"4K", l.by_size[0]}, {"2M", l.by_size[1]}, {"1G", l.by_size[2]}}},
+          {"misses_by_access", {{"load", l.by_access[0]}, {"store", l.by_access[1]}, {"fetch", l.by_access[2]}}}};
+}
 
 }  // namespace
 
@@ -23,13 +30,21 @@ std::string to_json(const RunStatistics& s) {
   if (s.translation) {
     const auto& t = *s.translation;
     j["tlb"] = {{"l1d", level(t.l1d)}, {"l1i", level(t.l1i)}, {"l2", level(t.l2)}};
-    j["walks"] = {{"count", t.walks}, {"references", t.walk_references}};
+    j["walks"] = {{"count", t.walks},
+                  {"references", t.walk_references},
+                  {"first_use", t.first_use_walks},
+                  {"set_dirty", t.dirty_walks},
+                  {"faulting", t.faulting_walks},
+                  {"faulting_references", t.faulting_walk_references}};
     j["cycles"] = {{"l2_tlb_hits", t.l2_hit_cycles}, {"walks", t.walk_cycles}};
+    j["tlb_flushes"] = Json::object();
+    for (size_t i = 0; i < t.flushes.size(); ++i) j["tlb_flushes"][hw::flush_reason_name(static_cast<hw::FlushReason>(i))] = t.flushes[i];
   } else {
     j["tlb"] = nullptr;
     j["tlb_note"] = "not counted in fast mode, which models no TLB: use --mmu exact";
     j["walks"] = nullptr;
     j["cycles"] = nullptr;
+    j["tlb_flushes"] = nullptr;
   }
   j["instructions"] = s.instructions;
   j["virtual_ns"] = s.virtual_time.value();
@@ -37,6 +52,7 @@ std::string to_json(const RunStatistics& s) {
   for (const auto& [name, value] : s.vmstat) j["vmstat"][name] = value;
   j["frames"] = Json::object();
   for (const auto& [state, count] : s.frames) j["frames"][state] = count;
+  if (s.profile) j["profile"] = profile_json(*s.profile, {s.cycles_l2_hit, s.cycles_walk_reference});
   j["exit"] = {{"status", s.exit_status}, {"signal", s.exit_signal}};
   return j.dump(2) + "\n";
 }

@@ -3,23 +3,13 @@
 
 #include <iterator>
 
+#include "profile_tables.h"
 #include "vitro/report/statistics.h"
 
 namespace vitro::report {
 namespace {
 
 using mm::FaultKind;
-
-// 1234567 -> "1,234,567".
-std::string grouped(uint64_t n) {
-  const std::string digits = fmt::format("{}", n);
-  std::string out;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i != 0 && (digits.size() - i) % 3 == 0) out += ',';
-    out += digits[i];
-  }
-  return out;
-}
 
 std::string percent(uint64_t part, uint64_t whole) {
   return whole == 0 ? std::string("-") : fmt::format("{:.2f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
@@ -31,6 +21,16 @@ std::string frames_size(uint64_t frames) {
 }
 
 }  // namespace
+
+std::string grouped(uint64_t n) {
+  const std::string digits = fmt::format("{}", n);
+  std::string out;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i != 0 && (digits.size() - i) % 3 == 0) out += ',';
+    out += digits[i];
+  }
+  return out;
+}
 
 std::string to_text(const RunStatistics& s) {
   std::string out;
@@ -56,6 +56,24 @@ std::string to_text(const RunStatistics& s) {
     line("L2", t.l2);
     fmt::format_to(to, "  {:<11} {:>15} completed, {} entries read; {} ended in a fault\n", "page walks", grouped(t.walks),
                    grouped(t.walk_references), grouped(t.faulting_walks));
+    const auto kinds = [&](const char* name, const RunStatistics::TlbLevel& l) {
+      fmt::format_to(to, "  {:<11} {:>15} loads, {} stores, {} fetches; {} of 4K, {} of 2M, {} of 1G pages\n", name, grouped(l.by_access[0]),
+                     grouped(l.by_access[1]), grouped(l.by_access[2]), grouped(l.by_size[0]), grouped(l.by_size[1]), grouped(l.by_size[2]));
+    };
+    RunStatistics::TlbLevel first = t.l1d;
+    for (size_t i = 0; i < 3; ++i) first.by_size[i] += t.l1i.by_size[i], first.by_access[i] += t.l1i.by_access[i];
+    kinds("L1 misses", first);
+    kinds("L2 misses", t.l2);
+    fmt::format_to(to, "  {:<11} {:>15} first uses, {} to set Dirty, {} of pages that had been cached\n", "walks for", grouped(t.first_use_walks),
+                   grouped(t.dirty_walks), grouped(t.walks - t.first_use_walks - t.dirty_walks));
+    std::string flushes;
+    for (size_t i = 0; i < t.flushes.size(); ++i) {
+      if (!t.flushes[i]) continue;
+      if (!flushes.empty()) flushes += ", ";
+      fmt::format_to(std::back_inserter(flushes), "{:>{}} {}", grouped(t.flushes[i]), flushes.empty() ? 15 : 0,
+                     hw::flush_reason_name(static_cast<hw::FlushReason>(i)));
+    }
+    fmt::format_to(to, "  {:<11} {}\n", "flushes", flushes.empty() ? fmt::format("{:>15}", 0) : flushes);
     fmt::format_to(to, "  {:<11} {:>15} in L2 hits, {} in walks\n", "cycles", grouped(t.l2_hit_cycles), grouped(t.walk_cycles));
   } else {
     fmt::format_to(to, "\nTLB           not counted in fast mode\n");
@@ -67,6 +85,7 @@ std::string to_text(const RunStatistics& s) {
   for (const auto& [state, count] : s.frames)
     if (count) fmt::format_to(to, "  {:<15} {:>11} {:>12} {:>9}\n", state, grouped(count), frames_size(count), percent(count, total));
   fmt::format_to(to, "  {:<15} {:>11} {:>12}\n", "RAM", grouped(total), frames_size(total));
+  if (s.profile) out += profile_text(*s.profile, {s.cycles_l2_hit, s.cycles_walk_reference});
   return out;
 }
 

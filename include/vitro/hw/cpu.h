@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "vitro/base/result.h"
 #include "vitro/base/types.h"
@@ -94,6 +95,12 @@ class Cpu : public SoftTlb, public CodeInvalidator {
   // Every fault stops the CPU instead of being resolved inside the access, so that registers, the instruction and the exact address are
   // known when it is handled (for traces). Same virtual time, same counts.
   virtual void set_precise_faults(bool on) = 0;
+  // Whether accessing_instruction() can tell instructions of a block apart. To be set before the first run; costs time. Same counts.
+  virtual void set_attribution(bool on) = 0;
+  // The instruction whose access to `address` the Mmu or the FaultService is just being told of; for a fetch, the first instruction that
+  // needs the page. Valid only inside such a call. Nothing without attribution, or where the emulator's library does not let us know
+  // (a shared one before 2.1.4).
+  virtual std::optional<VirtAddr> accessing_instruction(VirtAddr address, Access access) const = 0;
   // run() returns Stepped after each instruction (one iteration of a repeated string instruction) that ends in no other stop. Slow; time, counts and
   // all that the guest sees are the same.
   virtual void set_single_step(bool on) = 0;

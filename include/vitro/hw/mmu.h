@@ -48,6 +48,25 @@ struct Translation {
 enum class FlushReason : uint8_t { TaskSwitch, RemoteShootdown, LocalShootdown, LocalMmShootdown, RemoteSendIpi, Count };
 const char* flush_reason_name(FlushReason r);  // "task_switch", "remote_shootdown", ...
 
+// One miss of a first-level TLB, told when it has been answered and counted.
+struct TlbMiss {
+  VirtAddr address;
+  Access access = Access::Read;
+  Privilege privilege = Privilege::User;  // Supervisor: the kernel's own access to user memory
+  PageSize size = PageSize::k4K;          // of the page as the tables have it
+  bool walked = false;                    // false: the second level answered
+  bool first_use = false;                 // walked, and a TLB of any size would have: see MmuCounters::cold_walks
+  bool to_set_dirty = false;              // walked though the page was cached, to set Dirty in its entry
+  unsigned references = 0;                // page-table entries read
+};
+
+// Told of every miss, by whoever wants to know more than the counters tell. Costs nothing where nobody listens, and hits never come here.
+class MmuObserver {
+ public:
+  virtual ~MmuObserver() = default;
+  virtual void tlb_missed(const TlbMiss& miss) = 0;
+};
+
 struct MmuCounters {
   struct Level {
     uint64_t accesses = 0, hits = 0, misses = 0;
@@ -74,6 +93,7 @@ class Mmu {
   ~Mmu();
 
   void set_soft_tlb(SoftTlb* soft) { soft_ = soft; }
+  void set_observer(MmuObserver* observer) { observer_ = observer; }
 
   // MOV to CR3 (SDM 4.10.4.1): with `keep` (bit 63) translations of this PCID stay; without, its non-global ones go. Always empties the
   // soft TLB, which knows no PCIDs. Reason TaskSwitch is counted when the simulated TLB was flushed. On a core without PCIDs every
@@ -165,6 +185,7 @@ class Mmu {
   std::unique_ptr<UnboundedTlb> unbounded_;
   std::unique_ptr<LargePageFills> large_fills_;
   SoftTlb* soft_ = nullptr;
+  MmuObserver* observer_ = nullptr;
   PhysAddr root_{0};
   Pcid pcid_{0};
   VirtAddr lazy_first_{0}, lazy_end_{0};

@@ -22,6 +22,7 @@
 #include "vitro/hw/cpu.h"
 #include "vitro/hw/disassembler.h"
 #include "vitro/hw/timing_model.h"
+#include "vitro/kernel/profile.h"
 #include "vitro/kernel/task.h"
 #include "vitro/mm/address_space.h"
 
@@ -198,6 +199,10 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   // "main+0x1c" for a user address of the current task, from the ELF symbol tables of what is mapped there; "[libc.so.6+0x1234]"-like where there is no
   // symbol; "-" where nothing is mapped. Reads the files untimed.
   std::string symbolize(Task& t, VirtAddr a);
+  // From now on TLB misses and page faults are filed by who causes them. To be called before start(); not timed.
+  void start_profile();
+  // The `top` rows of each table. Nullopt: start_profile() was not called.
+  std::optional<ProfileReport> profile_report(size_t top) const;
   // The same for any address space. And the other way: where the symbol `name` of a mapped file lies, the first in address order.
   std::string symbolize(mm::AddressSpace& space, VirtAddr a);
   std::optional<VirtAddr> find_symbol(mm::AddressSpace& space, std::string_view name);

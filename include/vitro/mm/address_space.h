@@ -164,6 +164,8 @@ class AddressSpace {
   void for_each_vma(const std::function<void(const Vma&)>& visit) const;  // in address order
   size_t vma_count() const;
 
+  // Order of creation in the machine; never used again.
+  uint64_t id() const;
   hw::Pcid pcid() const;
   void set_pcid(hw::Pcid p);
   PhysAddr page_table_root() const;

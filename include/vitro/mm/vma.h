@@ -40,6 +40,7 @@ struct AnonVmaChain {
 };
 
 struct Vma {
+  uint64_t id = 0;                     // order of creation in the machine; where two areas merge, the older one's stays
   VirtAddr start, end;                 // [start, end), page-aligned
   VmFlag flags = VmFlag::None;
   std::shared_ptr<MappedFile> file;    // null: anonymous
