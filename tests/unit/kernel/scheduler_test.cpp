@@ -31,6 +31,7 @@ class IdleCpu final : public hw::Cpu {
   void set_precise_faults(bool) override {}
   void set_single_step(bool) override {}
   void request_stop() override {}
+  void set_attribution(bool) override {}
   hw::MmuMode mode() const override { return hw::MmuMode::Fast; }
   void set_zero_frame(Pfn) override {}
 };
