@@ -32,6 +32,7 @@ class IdleCpu final : public hw::Cpu {
   void set_single_step(bool) override {}
   void request_stop() override {}
   void set_attribution(bool) override {}
+  std::optional<VirtAddr> accessing_instruction(VirtAddr, hw::Access) const override { return std::nullopt; }
   hw::MmuMode mode() const override { return hw::MmuMode::Fast; }
   void set_zero_frame(Pfn) override {}
 };

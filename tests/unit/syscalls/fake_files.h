@@ -10,10 +10,21 @@
 
 namespace vitro::syscalls {
 
+class FakeFileSystem final : public fs::FileSystem {
+ public:
+  std::string_view type_name() const override { return "fake"; }
+  std::shared_ptr<fs::Inode> root() override { return nullptr; }
+  fs::FileSystemStatistics statistics() override { return {}; }
+  uint64_t device() const override { return 1; }
+};
+
 class FakeInode final : public fs::Inode {
  public:
   explicit FakeInode(uint32_t mode = 0600) : mode_(mode) {}
-  fs::FileSystem& file_system() override { std::abort(); }
+  fs::FileSystem& file_system() override {
+    static FakeFileSystem fake;
+    return fake;
+  }
   fs::Attributes attributes() override {
     fs::Attributes a;
     a.mode = mode_;
