@@ -49,9 +49,16 @@ std::optional<std::vector<std::pair<PhysAddr, Bytes>>> locate(Session& s, VirtAd
   return pieces;
 }
 
-// Free pointers of SLUB are stored encoded (CONFIG_SLAB_FREELIST_HARDENED), so that one which is overwritten in part leads nowhere near its slab.
-// Here they are plain addresses; a part that still leads into the slab, beside its objects, is turned into the same rubbish.
-void scramble_links(Session& s, VirtAddr a, Bytes n) {
+// A free object's pointer to the next free one, and the slab that it must lead into.
+struct Link {
+  PhysAddr at;
+  uint64_t value;
+  VirtAddr slab;
+  Bytes slab_size;
+};
+
+// The links of free objects that lie in [a, a + n), a part of one page.
+void collect_links(Session& s, VirtAddr a, Bytes n, std::vector<Link>& links) {
   const mm::SlabCache* cache = s.machine->slabs().cache_of(a);
   if (!cache) return;
   const Pfn slab = s.frames().head_of(mm::direct_map_physical(a).pfn());
@@ -60,12 +67,21 @@ void scramble_links(Session& s, VirtAddr a, Bytes n) {
   const uint64_t step = cache->size().value();
   for (uint64_t i = (a - start).value() / step; i < s.frames()[slab].slab_objects; ++i) {
     const VirtAddr object = start + cache->red_zone_left() + Bytes{i * step}, link = object + cache->free_pointer_offset();
-    if (object >= a + n) break;
-    if (link + Bytes{8} <= a || link >= a + n || cache->check(object) || cache->check(object).error() != mm::SlabError::DoubleFree) continue;
-    uint64_t& next = s.machine->ram().at<uint64_t>(mm::direct_map_physical(link));
-    const uint64_t offset = next - start.value() - cache->red_zone_left().value();
-    const bool object_there = offset % step == 0 && offset / step < s.frames()[slab].slab_objects;
-    if (next - start.value() < size.value() && !object_there) next = ~next;
+    if (object - cache->red_zone_left() >= a + n) break;
+    if (link + Bytes{8} <= a || link >= a + n) continue;
+    if (const auto state = cache->check(object); state || state.error() != mm::SlabError::DoubleFree) continue;
+    const PhysAddr at = mm::direct_map_physical(link);
+    links.push_back({at, s.machine->ram().at<uint64_t>(at), start, size});
+  }
+}
+
+// Linux stores free pointers encoded (CONFIG_SLAB_FREELIST_HARDENED), so that one of which a part was overwritten leads nowhere near its slab.
+// Here they are plain addresses: one that was changed and still leads into the slab is turned into the same rubbish. Lists may lose objects that
+// way, and never gain a loop or an object that somebody has.
+void scramble(Session& s, const std::vector<Link>& links) {
+  for (const Link& l : links) {
+    uint64_t& now = s.machine->ram().at<uint64_t>(l.at);
+    if (now != l.value && now - l.slab.value() < l.slab_size.value()) now = ~now;
   }
 }
 
@@ -122,13 +138,19 @@ Outcome access(Session& s, const Call& call, bool write) {
   if (!pieces) return Value{};
   note_strays(s, v, a, n, write);
   std::string dump;
+  std::vector<Link> links;
   VirtAddr at = a;
+  for (const auto& [where, size] : *pieces) {
+    if (write && s.in_direct_map(at)) collect_links(s, at, size, links);
+    at = at + size;
+  }
+  at = a;
   for (const auto& [where, size] : *pieces) {
     if (write) std::ranges::fill(s.machine->ram().write(where, size), std::byte(value));
     else append_hex_dump(dump, "", at, s.machine->ram().read(where, size));
-    if (write && s.in_direct_map(at)) scramble_links(s, at, size);
     at = at + size;
   }
+  scramble(s, links);
   for (size_t from = 0; from < dump.size();) {
     const size_t end = dump.find('\n', from);
     s.note("{}", dump.substr(from + 9, end - from - 9));

@@ -86,7 +86,6 @@ Outcome of_thing(Session& s, const Expression& e, const std::vector<Value>& args
     case FieldId::RefCount: return t.frame ? number(s.frames()[head].refcount) : Value::of_number(kNothing);
     case FieldId::MigrateType: return Value::of_text(t.frame ? migrate_type(s, *t.frame) : "none");
     case FieldId::Contiguous: return Value::of_text(contiguous(s, v, t));
-    case FieldId::Live: return Value::of_text(v.allocation && s.ledger.at(v.allocation).live() ? "yes" : "no");
     default: break;
   }
   // Byte.
@@ -202,6 +201,7 @@ Outcome evaluate_field(Session& s, const Expression& e) {
   const char first = e.field->arguments.empty() ? 0 : e.field->arguments[0];
   if (first == 'x') return of_thing(s, e, args);
   if (first == 'c') return of_cache(s, e, args);
+  if (first == 'l') return Value::of_text(args[0].allocation && s.ledger.at(args[0].allocation).live() ? "yes" : "no");
   if (first == 'm') return resident(s, args[0]);
   return of_zones(s, e, args);
 }

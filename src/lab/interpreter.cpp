@@ -159,7 +159,9 @@ class Interpreter final : public Lab {
   }
 
   void verify() {
-    if (session_.config.verify && !session_.corrupted) session_.machine->verify();
+    if (!session_.config.verify || !loud()) return;
+    if (session_.corrupted) session_.machine->verify_zones();
+    else session_.machine->verify();
   }
 
   Flow let(const Statement& s) {
@@ -222,7 +224,10 @@ class Interpreter final : public Lab {
     --loops_;
     session_.variables.erase(s.name);
     if (flow == Flow::Stop) return flow;
-    if (outermost) summarize(turns, flow == Flow::Break, before);
+    if (outermost) {
+      summarize(turns, flow == Flow::Break, before);
+      verify();
+    }
     return Flow::On;
   }
 

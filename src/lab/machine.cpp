@@ -31,6 +31,10 @@ hw::WalkResult LabMachine::walk_kernel(VirtAddr a) {
   return hw::walk(*ram_, vm_->kernel_page_table_root(), a, hw::Access::Read, hw::Privilege::Supervisor, hw::SetAccessedDirty::No);
 }
 
+void LabMachine::verify_zones() {
+  for (const mm::Zone& z : physical_->zones()) z.verify();
+}
+
 void LabMachine::verify() {
   physical_->verify(mm::Verify::Full);
   vm_->verify(mm::Verify::Full);

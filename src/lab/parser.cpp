@@ -306,6 +306,9 @@ class Parser {
       case 'a': case 'b':
         if (!null && (!plain || kind != VariableKind::Pages)) return refuse("a variable with pages from alloc_pages");
         return {};
+      case 'l':
+        if (!null && (!plain || kind == VariableKind::Cache || kind == VariableKind::Number)) return refuse("a variable with memory");
+        return {};
       case 's': case 'o':
         if (null || (plain && kind != VariableKind::Number)) return refuse("a number");
         return {};
@@ -545,12 +548,15 @@ class Parser {
 
   Result<mm::Gfp, ScriptError> gfp() {
     mm::Gfp flags = mm::Gfp::None;
+    const Position first = peek().at;
     do {
       const Token name = take();
       const auto found = name.kind == Token::Kind::Word ? find_gfp(name.text) : std::nullopt;
       if (!found) return error(name.at, fmt::format("unknown flag {}{}", shown(name), suggestion(name.text, gfp_names())));
       flags = flags | *found;
     } while (accept("|"));
+    // GFP_MOVABLE_MASK: a frame is of one migrate type (gfp_migratetype warns).
+    if (mm::has(flags, mm::Gfp::Movable | mm::Gfp::Reclaimable)) return error(first, "memory is __GFP_MOVABLE or __GFP_RECLAIMABLE, not both");
     return flags;
   }
 

@@ -78,7 +78,7 @@ void give_back(Session& s, const Call& call, const Allocation& a) {
     return;
   }
   mm::SlabCache* cache = s.machine->slabs().cache_of(a.address);
-  const auto freed = cache ? cache->try_free(a.address) : fail(mm::SlabError::NotAnObject);
+  const auto freed = cache && cache == a.cache ? cache->try_free(a.address) : fail(mm::SlabError::NotAnObject);
   if (freed) {
     s.ledger.free(a.id, call.line());
     return;

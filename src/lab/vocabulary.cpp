@@ -70,7 +70,7 @@ constexpr Field kFields[] = {
     {FieldId::MigrateType, "migratetype", "x", "migratetype(P)", "of its pageblock: Unmovable, Movable, Reclaimable, HighAtomic"},
     {FieldId::Contiguous, "contiguous", "x", "contiguous(P)", "yes where the frames behind P follow each other in RAM"},
     {FieldId::Byte, "byte", "xo", "byte(P, OFFSET)", "the byte there"},
-    {FieldId::Live, "live", "x", "live(P)", "yes until it is freed"},
+    {FieldId::Live, "live", "l", "live(P)", "yes until it is freed"},
     {FieldId::Free, "free", "ZOT", "free([ZONE [, ORDER [, TYPE]]])", "free frames; with an order: free blocks of it, as buddyinfo and pagetypeinfo count"},
     {FieldId::PerCpu, "pcp", "Z", "pcp([ZONE])", "frames on per-CPU lists"},
     {FieldId::Min, "min", "z", "min(ZONE)", "the min watermark"},

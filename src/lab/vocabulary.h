@@ -41,7 +41,8 @@ enum class FieldId : uint8_t {
 struct Field {
   FieldId id;
   std::string_view name;
-  // One letter an argument: x pointer or pages, c cache (variable or name), z zone, o number, t migrate type, m user memory; upper case: may be left out.
+  // One letter an argument: x pointer or pages, c cache (variable or name), z zone, o number, t migrate type, m user memory, l a pointer, pages or user memory; upper
+  // case: may be left out.
   std::string_view arguments;
   std::string_view usage, help;
 };

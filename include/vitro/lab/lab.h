@@ -19,7 +19,7 @@ struct LabConfig {
   Bytes ram = mib(256);
   unsigned cpus = 1;
   bool verbose = false;  // says what each step inside a repeat changed, too
-  bool verify = false;   // recounts all of the memory manager's state after each step, as long as the script has corrupted nothing itself
+  bool verify = false;   // recounts all of the memory manager's state after each step and repeat, as long as the script has corrupted nothing itself
 };
 
 // How a script ended.

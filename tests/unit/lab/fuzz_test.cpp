@@ -11,11 +11,6 @@ namespace {
 
 using test::Rig;
 
-uint64_t seed_of(uint64_t fallback) {
-  const char* text = std::getenv("VITRO_TEST_SEED");
-  return text ? std::strtoull(text, nullptr, 0) : fallback;
-}
-
 class Writer {
  public:
   explicit Writer(uint64_t seed) : rng_(seed) {}
@@ -88,8 +83,8 @@ class Writer {
 };
 
 TEST(LabFuzz, RubbishIsRefusedOrRuns) {
-  const uint64_t seed = seed_of(20260101);
-  SCOPED_TRACE("VITRO_TEST_SEED=" + std::to_string(seed));
+  const uint64_t seed = 20260101;
+  SCOPED_TRACE("seed " + std::to_string(seed));
   Writer w(seed);
   Rig r({.ram = mib(16)});
   for (int i = 0; i < 3000; ++i) {
@@ -102,12 +97,14 @@ TEST(LabFuzz, RubbishIsRefusedOrRuns) {
   }
 }
 
+// VITRO_FUZZ_RUNS: how many more rounds, each with its own seed.
 TEST(LabFuzz, WildPointersAndOverrunsNeverHurtTheProgram) {
-  const uint64_t seed = seed_of(7);
-  SCOPED_TRACE("VITRO_TEST_SEED=" + std::to_string(seed));
-  Writer w(seed);
+  const char* more = std::getenv("VITRO_FUZZ_RUNS");
+  const uint64_t rounds = 12 + (more ? std::strtoull(more, nullptr, 10) : 0);
   uint64_t ran = 0, caught = 0;
-  for (int round = 0; round < 12; ++round) {
+  for (uint64_t seed = 1; seed <= rounds; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Writer w(seed);
     Rig r({.ram = mib(24), .cpus = 2, .verify = true});
     ASSERT_EQ(r.run("repeat 4 { p[i] = kmalloc 8; q[i] = kmalloc 8; b[i] = alloc_pages 0 }\nc[0] = kmem_cache_create a 40 SLAB_POISON|SLAB_RED_ZONE\n"
                     "c[1] = kmem_cache_create b 64\nm = mmap 64K\nv = vmap b 4\nvunmap v\nk = kmap b[0]\n").status(), 0);

@@ -54,7 +54,7 @@ TEST(Lab, VmallocIsContiguousInVirtualAddressesOnly) {
 TEST(Lab, VmapShowsFramesTwice) {
   Rig r;
   r.good("repeat 4 { b[i] = alloc_pages 0 }\nv = vmap b 4\nwrite v 4096 0x5a\nexpect byte(b[1], 0) == 0x5a\nexpect phys(v, 8192) == phys(b[2])");
-  EXPECT_THAT(r.error("free_pages b[1]"), HasSubstr("while v (line 1) maps them"));
+  EXPECT_THAT(r.error("free_pages b[1]"), HasSubstr("while v (line 2) maps them"));
   r.good("vunmap v\nfree_pages b[1]");
 }
 

@@ -15,7 +15,7 @@ std::shared_ptr<const Script> parsed(std::string_view text) {
 
 TEST(Token, NumbersHaveUnitsAndWordsHaveMinusSigns) {
   const auto tokens = *tokenize("kmalloc-128 0x1f 64K 2M 1G 7 a-1 p -8");
-  ASSERT_EQ(tokens.size(), 11u);
+  ASSERT_EQ(tokens.size(), 12u);
   EXPECT_EQ(tokens[0].text, "kmalloc-128");
   EXPECT_EQ(tokens[1].number, 0x1f);
   EXPECT_EQ(tokens[2].number, 64 << 10);
@@ -75,6 +75,7 @@ TEST(Parser, EchoTakesTheRestOfItsLine) { EXPECT_EQ(parsed("echo a = {b, \"c\n")
 TEST(Parser, NamesLineAndColumnOfAMistake) {
   EXPECT_EQ(mistake("\n\np = kmaloc 100"), "lab:3:5: unknown operation 'kmaloc': did you mean kmalloc?");
   EXPECT_EQ(mistake("p = kmalloc 100 GFP_KERNLE"), "lab:1:17: unknown flag 'GFP_KERNLE': did you mean GFP_KERNEL?");
+  EXPECT_EQ(mistake("b = alloc_pages 0 GFP_HIGHUSER_MOVABLE|__GFP_RECLAIMABLE"), "lab:1:19: memory is __GFP_MOVABLE or __GFP_RECLAIMABLE, not both");
   EXPECT_EQ(mistake("  kfree q"), "lab:1:9: 'q' is not the name of a variable");
   EXPECT_EQ(mistake("p = kmalloc 100\nshow buddyinf"), "lab:2:6: 'buddyinf' cannot be shown: did you mean buddyinfo?");
   EXPECT_EQ(mistake("p = kmalloc 1Q"), "lab:1:13: '1Q' is no number: write 100, 0x64, 64K, 1M or 1G");
