@@ -179,8 +179,12 @@ namespace {
 ProfileRanking rank(const std::vector<ProfileRow>& rows, size_t top, uint64_t (*weight)(const ProfileCounts&)) {
   ProfileRanking result;
   std::vector<const ProfileRow*> order;
-  for (const ProfileRow& r : rows)
-    if (weight(r.counts) != 0) order.push_back(&r);
+  for (const ProfileRow& r : rows) {
+    if (weight(r.counts) != 0)
+      order.push_back(&r);
+    else
+      result.rest += r.counts;
+  }
   const auto before = [weight](const ProfileRow* a, const ProfileRow* b) {
     const uint64_t x = weight(a->counts), y = weight(b->counts);
     if (x != y) return x > y;

@@ -52,7 +52,7 @@ struct ProfileRow {
 
 struct ProfileRanking {
   std::vector<ProfileRow> rows;  // most first
-  size_t distinct = 0;           // rows that there would be without a limit
+  size_t distinct = 0;           // rows that there would be without a limit: all with a miss, or a fault
   ProfileCounts rest;            // of all that are not in `rows`
 };
 
