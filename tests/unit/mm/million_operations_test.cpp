@@ -99,7 +99,8 @@ TEST(MillionOperations, OnThePageAllocator) {
   MemoryRig m(mib(96), {.cpus = 2, .highmem_start = mib(64)});
   m.memory->drain_per_cpu_lists();
   const std::string at_start = m.memory->buddyinfo();
-  constexpr Gfp kFlags[] = {Gfp::Kernel, Gfp::Atomic, Gfp::HighUserMovable, Gfp::Kernel | Gfp::Reclaimable, Gfp::Dma, Gfp::HighUser | Gfp::Comp, Gfp::Kernel | Gfp::Zero};
+  // No Gfp::Atomic: it sets pageblocks aside, which stay so and do not merge with their neighbours.
+  constexpr Gfp kFlags[] = {Gfp::Kernel, Gfp::NoWait, Gfp::HighUserMovable, Gfp::Kernel | Gfp::Reclaimable, Gfp::Dma, Gfp::HighUser | Gfp::Comp, Gfp::Kernel | Gfp::Zero};
   constexpr FrameState kStates[] = {FrameState::Anonymous, FrameState::PageTable, FrameState::Kernel, FrameState::FileCache};
   Held held;
   held.owned.resize(m.ram->frames().value());
