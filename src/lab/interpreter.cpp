@@ -45,7 +45,7 @@ class Interpreter final : public Lab {
   // Statements inside a repeat are silent where their results only matter in number.
   bool loud() const { return loops_ == 0 || session_.config.verbose; }
   void announce(const Statement& s) {
-    if (loud()) print("{:>4}   {}\n", s.at.line, s.source);
+    if (loud() && session_.config.echo) print("{:>4}   {}\n", s.at.line, s.source);
   }
   void flush_notes() {
     if (loud())
