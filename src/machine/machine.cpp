@@ -239,6 +239,8 @@ Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::
   return exit;
 }
 
+void Machine::set_output_listener(OutputListener* listener) { console_->set_output_listener(listener); }
+
 void Machine::verify(mm::Verify level) {
   mmu_->verify();
   physical_->verify(level);
