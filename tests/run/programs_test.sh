@@ -57,7 +57,7 @@ same git "git" 'cd /tmp/t; export HOME=/tmp/t; git init -q -b main r; cd r; git 
 same gcc "gcc, and what it makes" 'gcc -O1 -o /tmp/t/hello hello.c && /tmp/t/hello'
 same make "make -j" 'cd /tmp/t; printf "all: b c\n\techo all\nb:\n\techo b\nc:\n\techo c\n" >Makefile; make -s -j3 | sort'
 same lua5.4 "lua" 'lua5.4 -e "local f = io.popen(\"echo popen\") print(f:read(\"a\")) print(coroutine.wrap(function() coroutine.yield(5) end)())"'
-same ps "procps" 'ps -o stat=,comm= -p $$; pgrep -c nosuchprogram; free -h | head -1; vmstat 1 2 | wc -l; top -b -n1 | grep -c Cpu; pmap $$ | tail -1 | cut -c1-7'
+same ps "procps" 'ps -o comm= -p $$; pgrep -c nosuchprogram; free -h | head -1; vmstat 1 2 | wc -l; top -b -n1 | grep -c Cpu; pmap $$ | tail -1 | cut -c1-7'
 same prlimit "util-linux" 'getopt -o ab: -- -a -b x y; flock /tmp/t/l echo locked; setsid -w echo s; taskset -c 0 echo ts; ionice -c 3 ionice; prlimit --nofile=100:100 bash -c "ulimit -n"; hexdump -C <<<abc; choom -p 1 >/dev/null; echo $?'
 same redis-server "redis over TCP" 'redis-server --port 7777 --save "" >/dev/null & sleep 1; redis-cli -p 7777 set a 5; redis-cli -p 7777 incr a; redis-cli -p 7777 shutdown nosave; wait; echo $?'
 same nc "netcat" 'nc -l -p 9999 >/tmp/t/o & sleep 0.5; echo hello | nc -N 127.0.0.1 9999; wait; cat /tmp/t/o'
