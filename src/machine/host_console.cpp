@@ -69,6 +69,8 @@ void HostSignals::watch(int fd) {
 void HostConsole::set_terminal(std::shared_ptr<HostTerminal> host, std::shared_ptr<fs::Tty> guest) {
   host_terminal_ = std::move(host);
   terminal_ = std::move(guest);
+  host_terminal_->before_output = [this] { before_output(); };
+  host_terminal_->after_output = [this](char last) { after_output(last); };
   host_terminal_->on_raw = [this](bool raw) { signals_.watch(raw ? host_terminal_->fd() : -1); };
 }
 
@@ -89,6 +91,7 @@ bool HostConsole::wait(int timeout_ms, Idle idle) {
                       (idle == Idle::Forever || !terminal_->readers.empty());
   if (typing) fds[n++] = {host_terminal_->fd(), POLLIN, 0};
   if (n == 0) return false;
+  before_output();  // what a person types comes next
   sigset_t alarm;  // it only looks for what is waited for here
   ::sigemptyset(&alarm);
   ::sigaddset(&alarm, SIGALRM);
@@ -119,6 +122,7 @@ bool HostConsole::poll_host() {
   }
   for (int signal : kForwarded)
     if (arrived & kernel::signal_bit(signal)) {
+      if (signal == SIGINT && intercept_()) continue;
       const bool again = interrupted_++ > 0;  // asked twice: the guest does not listen
       if (again || !forward_(signal)) {
         ended_by_ = signal;

@@ -10,6 +10,7 @@
 #include "vitro/base/wait_queue.h"
 #include "vitro/fs/host_stream.h"
 #include "vitro/kernel/kernel.h"
+#include "vitro/machine/machine.h"
 
 namespace vitro::machine {
 
@@ -32,13 +33,23 @@ class HostSignals {
 
 class HostConsole final : public fs::HostInput, public kernel::HostPort {
  public:
-  // `forward` gives a host signal to the guest; false where nobody can take it and the run should end.
-  HostConsole(hw::Cpu& cpu, Tracer& tracer, std::function<bool(int signal)> forward) : signals_(cpu), tracer_(tracer), forward_(std::move(forward)) {}
+  // `forward` gives a host signal to the guest; false where nobody can take it and the run should end. `intercept` is asked first for SIGINT: true where
+  // it was meant for somebody else than the guest.
+  HostConsole(hw::Cpu& cpu, Tracer& tracer, std::function<bool(int signal)> forward, std::function<bool()> intercept)
+      : signals_(cpu), tracer_(tracer), forward_(std::move(forward)), intercept_(std::move(intercept)) {}
   // The guest's terminal and the host's behind it.
   void set_terminal(std::shared_ptr<HostTerminal> host, std::shared_ptr<fs::Tty> guest);
 
   bool ready(int host_fd) override;
   WaitQueue& queue(int host_fd) override { return queues_.at(static_cast<size_t>(host_fd)); }
+  // Around what the guest writes to the terminal.
+  void before_output() {
+    if (listener_) listener_->before_output();
+  }
+  void after_output(char last) {
+    if (listener_) listener_->after_output(last);
+  }
+  void set_output_listener(OutputListener* l) { listener_ = l; }
   bool wait_for_input() override;
   bool wait_for_input_until(Nanoseconds until_event) override;
   bool poll_host() override;
@@ -52,9 +63,11 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
   HostSignals signals_;
   Tracer& tracer_;
   std::function<bool(int)> forward_;
+  std::function<bool()> intercept_;
   std::array<WaitQueue, kStreams> queues_;
   std::shared_ptr<HostTerminal> host_terminal_;
   std::shared_ptr<fs::Tty> terminal_;
+  OutputListener* listener_ = nullptr;
   int interrupted_ = 0;
   int ended_by_ = 0;
 };
