@@ -25,8 +25,6 @@ inline Status check_clone_flags(uint64_t flags) {
   if (all(kCloneSighand) && !all(kCloneVm)) return fail(Errno::Invalid);
   if (all(kCloneSighand | kCloneClearSighand)) return fail(Errno::Invalid);
   if (all(kClonePidfd) && (flags & (kCloneDetached | kCloneThread))) return fail(Errno::Invalid);
-  // pidfds do not exist here.
-  if (flags & kClonePidfd) return fail(Errno::Invalid);
   // A process's threads share its descriptors and its directories here; Linux lets them differ, which no thread library uses.
   if (all(kCloneThread) && !all(kCloneFs | kCloneFiles)) return fail(Errno::Invalid);
   return {};

@@ -220,6 +220,7 @@ Status switch_program(Kernel::State& s, Task& t, const ProgramStart& program, st
     a.handler = handler;
   }
   p.files->close_on_exec();
+  if (s.syscalls) s.syscalls->descriptors_closed();
   t.comm = base_name(program.path).substr(0, 15);
   s.tracer.set_task(t.tid, t.comm);
   t.alternate_stack = {};

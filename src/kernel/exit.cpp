@@ -58,6 +58,10 @@ void Kernel::State::exit_task(Task& t) {
     return;
   }
   p.zombie = true;
+  if (p.pid_reference) {
+    p.pid_reference->ended = true;
+    p.pid_reference->ending.wake_all();
+  }
   if (p.pid == first && !first_ended) {
     first_ended = true;
     exit = {p.exit_code >> 8 & 0xff, p.exit_code & 0x7f};
@@ -99,6 +103,7 @@ void Kernel::State::exit_process(Process& p) {
   cancel_timers(p);
   auto files = std::move(p.files);
   files.reset();
+  if (syscalls) syscalls->descriptors_closed();
   auto fs_context = std::move(p.fs);
   fs_context.reset();
   // disassociate_ctty: the session leader takes the terminal along.

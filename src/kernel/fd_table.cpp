@@ -61,13 +61,29 @@ Status FdTable::reserve(size_t number) {
   return {};
 }
 
-Result<int> FdTable::install(std::shared_ptr<fs::File> file, bool close_on_exec, uint64_t limit, int from) {
+Result<FdTable::Claim> FdTable::share(int fd) const {
+  TRY(get(fd));
+  return slots_[static_cast<size_t>(fd)].descriptor;
+}
+
+Result<size_t> FdTable::place(uint64_t limit, int from) {
   if (from < 0) return fail(Errno::Invalid);
   size_t fd = std::max(static_cast<size_t>(from), static_cast<size_t>(from) < first_free_ ? first_free_ : 0);
   while (fd < slots_.size() && slots_[fd].descriptor) ++fd;
   if (fd >= std::min<uint64_t>(limit, kMaximum)) return fail(Errno::TooManyFiles);
   TRY(reserve(fd));
   if (static_cast<size_t>(from) <= first_free_) first_free_ = fd + 1;
+  return fd;
+}
+
+Result<int> FdTable::install(Claim claim, bool close_on_exec, uint64_t limit) {
+  const size_t fd = TRY(place(limit, 0));
+  slots_[fd] = {std::move(claim), close_on_exec};
+  return static_cast<int>(fd);
+}
+
+Result<int> FdTable::install(std::shared_ptr<fs::File> file, bool close_on_exec, uint64_t limit, int from) {
+  const size_t fd = TRY(place(limit, from));
   auto descriptor = descriptor_of(std::move(file));
   slots_[fd] = {std::move(descriptor), close_on_exec};
   return static_cast<int>(fd);

@@ -94,6 +94,7 @@ Result<Pid> Kernel::clone(Task& parent, const CloneArguments& a) {
   t.exiting = false;
   if (!(flags & kCloneVm) || (flags & kCloneVfork)) t.alternate_stack = parent.alternate_stack;
   t.clear_child_tid = flags & kCloneChildClearTid ? a.child_tid : 0;
+  t.io_priority = parent.io_priority;
   t.set_child_tid = flags & kCloneChildSetTid ? a.child_tid : 0;
   if (!(flags & kCloneVm)) {
     t.rseq_area = parent.rseq_area, t.rseq_length = parent.rseq_length, t.rseq_signature = parent.rseq_signature;
@@ -125,6 +126,7 @@ Result<Pid> Kernel::clone(Task& parent, const CloneArguments& a) {
     p.parent = flags & kCloneParent ? from.parent : &from;
     p.parent->children.push_back(&p);
     p.threads.push_back(&t);
+    if ((p.pid_reference = a.pid_reference)) p.pid_reference->pid = p.pid;
     if (flags & kCloneVfork) p.vfork = vfork = std::make_shared<VforkCompletion>();
     s.processes.emplace(pid->value(), std::move(new_process));
   }

@@ -159,12 +159,30 @@ Exit Kernel::run(const std::function<void()>& on_first_exit) {
   s.on_first_exit = on_first_exit ? &on_first_exit : nullptr;
   const auto ended = s.scheduler.run([&] { return s.first_ended; });
   if (ended == Scheduler::Ended::Deadlock) {
-    spdlog::warn("every task of the guest waits for something that can never happen: the run ends here");
-    log("vitro: deadlock: all tasks sleep and no event is left");
+    const std::string who = s.waiting_tasks();
+    spdlog::warn("the run ends here: every task waits for something that can never happen: {}", who);
+    log("vitro: every task waits for something that can never happen: " + who);
   }
   s.kill_everything();
+  s.exit.deadlocked = ended == Scheduler::Ended::Deadlock;
   s.on_first_exit = nullptr;
   return s.exit;
+}
+
+// "cat[4] in read, sh[3] in wait4"; a long list is cut.
+std::string Kernel::State::waiting_tasks() const {
+  constexpr size_t kMost = 8;
+  std::string text;
+  size_t n = 0;
+  for (const auto& [tid, t] : tasks) {
+    if (!t->fibre || t->zombie() || t->kernel_thread()) continue;
+    if (++n > kMost) continue;
+    if (n > 1) text += ", ";
+    const std::string_view where = t->state == TaskState::Stopped ? "a stop" : t->in_syscall && syscalls ? syscalls->name_of(t->syscall_number) : "the kernel";
+    text += fmt::format("{}[{}] in {}", t->comm, tid, where);
+  }
+  if (n > kMost) text += fmt::format(" and {} more", n - kMost);
+  return text;
 }
 
 // Ends whatever is left, the ordinary way: every task gets SIGKILL and unwinds its own kernel stack.

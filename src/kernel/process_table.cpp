@@ -109,6 +109,7 @@ void Kernel::State::release_task(Task& t) {
     std::erase(p.parent->children, &p);
   }
   for (Process* child : p.children) child->parent = init, init->children.push_back(child);
+  if (p.pid_reference) p.pid_reference->gone = true;
   processes.erase(p.pid.value());
 }
 

@@ -70,6 +70,7 @@ struct Kernel::State final : SchedulerPort {
   void exit_process(Process& p);
   void reparent_children(Process& p);
   void kill_everything();
+  std::string waiting_tasks() const;
   // SIGCHLD and a wake-up for the parent; true where nobody will wait for the process, so that it can be released at once.
   bool notify_parent_of_exit(Process& p);
   void notify_parent_of_stop(Process& p, int code, int status);

@@ -156,6 +156,7 @@ void Kernel::State::run_syscall(Task& t) {
   if (watcher) [[unlikely]] watcher->before_syscall(t, call.number);
   clock.advance(timing.syscall);
   t.in_syscall = true;
+  t.syscall_number = call.number;
   t.registers_replaced = false;
   const Result<long> result = syscalls->dispatch(kernel, t, call.number, call.arguments);
   t.in_syscall = false;

@@ -69,6 +69,8 @@ void HostSignals::watch(int fd) {
 void HostConsole::set_terminal(std::shared_ptr<HostTerminal> host, std::shared_ptr<fs::Tty> guest) {
   host_terminal_ = std::move(host);
   terminal_ = std::move(guest);
+  host_terminal_->before_output = [this] { before_output(); };
+  host_terminal_->after_output = [this](char last) { after_output(last); };
   host_terminal_->on_raw = [this](bool raw) { signals_.watch(raw ? host_terminal_->fd() : -1); };
 }
 

@@ -42,10 +42,11 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
 
   bool ready(int host_fd) override;
   WaitQueue& queue(int host_fd) override { return queues_.at(static_cast<size_t>(host_fd)); }
-  void before_output() override {
+  // Around what the guest writes to the terminal.
+  void before_output() {
     if (listener_) listener_->before_output();
   }
-  void after_output(char last) override {
+  void after_output(char last) {
     if (listener_) listener_->after_output(last);
   }
   void set_output_listener(OutputListener* l) { listener_ = l; }

@@ -109,6 +109,13 @@ void HostTerminal::pump(fs::Tty& tty) {
 }
 
 void HostTerminal::put(std::span<const uint8_t> bytes) {
+  if (bytes.empty()) return;
+  if (before_output) before_output();
+  write_all(bytes);
+  if (after_output) after_output(static_cast<char>(bytes.back()));
+}
+
+void HostTerminal::write_all(std::span<const uint8_t> bytes) {
   for (size_t at = 0; at < bytes.size();) {
     const ssize_t n = ::write(out_fd_, bytes.data() + at, bytes.size() - at);
     if (n >= 0) {

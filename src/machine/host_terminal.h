@@ -32,6 +32,9 @@ class HostTerminal final : public fs::TtyDevice {
   bool gone() const { return gone_; }
   // vitro was stopped and continues: whoever had the terminal meanwhile has changed it.
   void continued();
+  // Called around each output of the guest: others print there too.
+  std::function<void()> before_output;
+  std::function<void(char last)> after_output;
   // Called when raw() changes.
   std::function<void(bool raw)> on_raw;
 
@@ -47,6 +50,7 @@ class HostTerminal final : public fs::TtyDevice {
  private:
   explicit HostTerminal(int fd);
   void apply();
+  void write_all(std::span<const uint8_t> bytes);
   int fd_, out_fd_;
   uint64_t device_ = 0;
   bool raw_ = false, gone_ = false;

@@ -6,9 +6,6 @@
 namespace vitro::syscalls {
 namespace {
 
-// A lock that its holder's death frees wakes nobody (a process's end is not ours to see), so waiters look again once a tick.
-constexpr Nanoseconds kLockTick{4'000'000};
-
 Result<long> duplicate_to(Context& c, int to, unsigned flags) {
   kernel::FdTable& files = descriptors(c);
   auto file = TRY(files.get(int_argument(c, 0)));
@@ -17,6 +14,8 @@ Result<long> duplicate_to(Context& c, int to, unsigned flags) {
   if (const auto replaced = files.get(to); replaced && !c.runtime.record_locks.empty())
     c.runtime.record_locks.remove_owner_from(lock_key(**replaced), process_lock_owner(*c.task.process));
   TRY(files.install_at(to, std::move(file), flags & fs::kOpenCloseOnExec, descriptor_limit(c)));
+  c.runtime.whole_locks.owners_may_be_gone();
+  c.runtime.record_locks.owners_may_be_gone();
   return to;
 }
 
@@ -67,11 +66,7 @@ Result<LockRange> lock_range(fs::File& file, const UserFlock& f) {
   return LockRange{static_cast<uint64_t>(start + f.length), static_cast<uint64_t>(start - 1)};
 }
 
-Status wait_for_lock(Context& c, RecordLocks& locks, LockKey key) {
-  const Status s = c.kernel.wait(locks.changed(key), Interruptible::Yes, c.kernel.now() + kLockTick);
-  if (!s && s.error() != Errno::TimedOut) return s;
-  return {};
-}
+Status wait_for_lock(Context& c, RecordLocks& locks, LockKey key) { return c.kernel.wait(locks.changed(key), Interruptible::Yes, std::nullopt); }
 
 Result<long> set_lock(Context& c, const std::shared_ptr<fs::File>& file, const UserFlock& f, const LockOwner& owner, bool waits, bool by_process) {
   RecordLocks& locks = c.runtime.record_locks;

@@ -55,6 +55,15 @@ class Table final : public kernel::SyscallTable {
     return result;
   }
 
+  void descriptors_closed() override {
+    runtime_.record_locks.owners_may_be_gone();
+    runtime_.whole_locks.owners_may_be_gone();
+  }
+  std::string_view name_of(uint64_t number) const override {
+    const Entry* entry = find(number);
+    return entry ? entry->name : "an unknown system call";
+  }
+
  private:
   void warn_once(const kernel::Task& task, uint64_t number, const char* name, const std::array<uint64_t, 6>& arguments) {
     // All numbers that no table has count as one.

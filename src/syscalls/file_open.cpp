@@ -71,7 +71,10 @@ Result<long> close_one(Context& c, int fd) {
     const auto file = TRY(files.get(fd));
     c.runtime.record_locks.remove_owner_from(lock_key(*file), process_lock_owner(*c.task.process));
   }
-  return done(files.close(fd));
+  const Status closed = files.close(fd);
+  if (!c.runtime.whole_locks.empty()) c.runtime.whole_locks.owners_may_be_gone();
+  if (!c.runtime.record_locks.empty()) c.runtime.record_locks.owners_may_be_gone();
+  return done(closed);
 }
 
 }  // namespace

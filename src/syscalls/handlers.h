@@ -39,6 +39,8 @@ Function sys_clone, sys_clone3, sys_fork, sys_vfork, sys_exit, sys_exit_group, s
     sys_arch_prctl, sys_prctl, sys_personality, sys_rseq;
 // exec.cpp
 Function sys_execve, sys_execveat;
+// pidfd.cpp
+Function sys_pidfd_open, sys_pidfd_send_signal, sys_pidfd_getfd;
 // signalfd.cpp
 Function sys_signalfd, sys_signalfd4;
 // signals.cpp

@@ -1,6 +1,7 @@
 // Life and death of tasks, and what a task sets for itself.
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
+#include "syscalls/pidfd.h"
 
 namespace vitro::syscalls {
 namespace {
@@ -8,15 +9,29 @@ namespace {
 constexpr uint64_t kCloneVm = 0x100, kCloneFs = 0x200, kCloneFiles = 0x400, kCloneSighand = 0x800, kClonePidfd = 0x1000, kCloneVfork = 0x4000, kCloneParent = 0x8000,
                    kCloneThread = 0x10000, kCloneNewNs = 0x20000, kCloneNewCgroup = 0x02000000, kCloneNewUts = 0x04000000, kCloneNewIpc = 0x08000000,
                    kCloneNewUser = 0x10000000, kCloneNewPid = 0x20000000, kCloneNewNet = 0x40000000, kCloneIo = 0x80000000, kCloneNewTime = 0x80,
-                   kCloneIntoCgroup = 0x200000000, kCloneClearSighand = 0x100000000, kClonePtrace = 0x2000;
+                   kCloneIntoCgroup = 0x200000000, kCloneClearSighand = 0x100000000, kClonePtrace = 0x2000, kCloneParentSetTid = 0x100000;
 constexpr uint64_t kNamespaces = kCloneNewNs | kCloneNewCgroup | kCloneNewUts | kCloneNewIpc | kCloneNewUser | kCloneNewPid | kCloneNewNet;
 
-// kernel/fork.c: copy_process's checks of the flags. Namespaces and pidfds do not exist here, as in a kernel built without them.
-Result<long> clone_checked(Context& c, const kernel::Kernel::CloneArguments& a) {
-  if ((a.flags & kNamespaces) || (a.flags & (kClonePidfd | kClonePtrace))) return fail(Errno::Invalid);
+// kernel/fork.c: copy_process's checks of the flags. Namespaces do not exist here, as in a kernel built without them.
+Result<long> clone_checked(Context& c, kernel::Kernel::CloneArguments a) {
+  constexpr uint64_t kCloneDetached = 0x400000;
+  if ((a.flags & kNamespaces) || (a.flags & kClonePtrace)) return fail(Errno::Invalid);
   if ((a.flags & kCloneThread) && !(a.flags & kCloneSighand)) return fail(Errno::Invalid);
   if ((a.flags & kCloneSighand) && !(a.flags & kCloneVm)) return fail(Errno::Invalid);
-  return static_cast<long>(TRY(c.kernel.clone(c.task, a)).value());
+  if (!(a.flags & kClonePidfd)) return static_cast<long>(TRY(c.kernel.clone(c.task, a)).value());
+  if (a.flags & (kCloneDetached | kCloneThread)) return fail(Errno::Invalid);
+  a.flags &= ~kClonePidfd;
+  // The descriptor comes first: a child must not be left without it.
+  const auto reference = std::make_shared<kernel::PidReference>();
+  const auto fd = TRY(install(c, TRY(make_pidfd(c, reference, 0)), true));
+  if (const Status put = c.user.put(VirtAddr{a.pidfd}, static_cast<int32_t>(fd)); !put) {
+    (void)descriptors(c).close(static_cast<int>(fd));
+    return fail(put.error());
+  }
+  a.pid_reference = reference;
+  const auto pid = c.kernel.clone(c.task, a);
+  if (!pid) (void)descriptors(c).close(static_cast<int>(fd));
+  return static_cast<long>(TRY(pid).value());
 }
 
 }  // namespace
@@ -26,7 +41,8 @@ Result<long> sys_clone(Context& c) {
   a.flags = c[0] & 0xffffff00;
   a.exit_signal = c[0] & 0xff;
   a.stack = c[1];
-  a.parent_tid = c[2];
+  a.parent_tid = a.pidfd = c[2];
+  if ((a.flags & kClonePidfd) && (a.flags & kCloneParentSetTid)) return fail(Errno::Invalid);  // one argument for both
   a.child_tid = c[3];
   a.tls = c[4];
   return clone_checked(c, a);
@@ -54,6 +70,7 @@ Result<long> sys_clone3(Context& c) {
   a.exit_signal = u.exit_signal;
   a.stack = u.stack + u.stack_size;
   a.parent_tid = u.parent_tid;
+  a.pidfd = u.pidfd;
   a.child_tid = u.child_tid;
   a.tls = u.tls;
   return clone_checked(c, a);
@@ -75,7 +92,7 @@ Result<long> sys_exit_group(Context& c) {
 namespace {
 
 constexpr unsigned kNoHang = 1, kStopped = 2, kExited = 4, kContinued = 8, kNoWait = 0x01000000, kNoThread = 0x20000000, kAll = 0x40000000, kClone = 0x80000000;
-constexpr int kIdAll = 0, kIdPid = 1, kIdGroup = 2;
+constexpr int kIdAll = 0, kIdPid = 1, kIdGroup = 2, kIdPidfd = 3;
 
 }  // namespace
 
@@ -97,8 +114,9 @@ Result<long> sys_wait4(Context& c) {
 }
 
 Result<long> sys_waitid(Context& c) {
-  const int which = int_argument(c, 0);
-  const unsigned options = unsigned_argument(c, 3);
+  int which = int_argument(c, 0);
+  unsigned options = unsigned_argument(c, 3);
+  bool non_blocking = false;
   if (options & ~(kNoHang | kStopped | kExited | kContinued | kNoWait | kNoThread | kAll | kClone)) return fail(Errno::Invalid);
   if (!(options & (kStopped | kExited | kContinued))) return fail(Errno::Invalid);
   Pid id{int_argument(c, 1)};
@@ -111,9 +129,20 @@ Result<long> sys_waitid(Context& c) {
       if (id < Pid{0}) return fail(Errno::Invalid);
       if (id == Pid{0}) id = c.task.process->group;
       break;
+    case kIdPidfd: {
+      const auto file = std::dynamic_pointer_cast<PidFile>(TRY(descriptors(c).get(id.value())));
+      if (!file) return fail(Errno::BadFile);
+      if (file->reference().gone) return fail(Errno::NoChild);
+      which = kIdPid;
+      id = file->reference().pid;
+      non_blocking = file->non_blocking() && !(options & kNoHang);
+      if (non_blocking) options |= kNoHang;
+      break;
+    }
     default: return fail(Errno::Invalid);
   }
   const auto result = TRY(c.kernel.wait_for_child(c.task, which, id, options & (kNoHang | kStopped | kExited | kContinued | kNoWait)));
+  if (!result && non_blocking) return fail(Errno::Again);
   if (result && c[4] != 0) TRY(c.user.put(address_argument(c, 4), rusage_of(result->usage)));
   if (c[2] != 0) {
     UserSiginfo info{};

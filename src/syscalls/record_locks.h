@@ -60,6 +60,10 @@ class RecordLocks {
   void remove_owner_from(LockKey key, const LockOwner& owner);
   void remove_owner(const LockOwner& owner);
 
+  // Descriptors were closed: whoever waits looks again whether the holder is still there.
+  void owners_may_be_gone() {
+    for (auto& [key, file] : files_) file.changed.wake_all();
+  }
   // Woken when a lock on the file goes. Valid until the file's last lock is gone and nobody waits.
   WaitQueue& changed(LockKey key);
 

@@ -178,15 +178,57 @@ Result<long> sys_getcpu(Context& c) {
   return 0;
 }
 
-// No I/O scheduler here weighs classes: none is set, and best effort 4 is what an unset one reads as (block/ioprio.c).
-Result<long> sys_ioprio_get(Context& c) {
-  if (int_argument(c, 0) < 1 || int_argument(c, 0) > 3) return fail(Errno::Invalid);
-  return (2 << 13) | 4;
+namespace {
+
+constexpr int kClassShift = 13, kClassNone = 0, kClassRealtime = 1, kClassBestEffort = 2, kClassIdle = 3, kLevels = 8;
+constexpr int kWhoProcess = 1, kWhoGroup = 2, kWhoUser = 3;
+
+// The tasks that `which` and `who` name, in order. NoProcess.
+Result<std::vector<kernel::Task*>> io_tasks(Context& c) {
+  const int which = int_argument(c, 0), who = int_argument(c, 1);
+  std::vector<kernel::Task*> tasks;
+  if (which == kWhoProcess) {
+    if (kernel::Task* t = who == 0 ? &c.task : c.kernel.find_task(Pid{who})) tasks.push_back(t);
+  } else if (which == kWhoGroup || which == kWhoUser) {
+    const kernel::Process& self = *c.task.process;
+    for (kernel::Process* p : c.kernel.all_processes())
+      if (which == kWhoGroup ? p->group == (who == 0 ? self.group : Pid{who}) : p->credentials.uid == (who == 0 ? self.credentials.uid : static_cast<uint32_t>(who)))
+        tasks.insert(tasks.end(), p->threads.begin(), p->threads.end());
+  } else {
+    return fail(Errno::Invalid);
+  }
+  if (tasks.empty()) return fail(Errno::NoProcess);
+  return tasks;
 }
+
+}  // namespace
+
+// Kept with the task, as Linux does whatever the disk's I/O scheduler makes of it; "none" makes nothing of it (block/ioprio.c).
+Result<long> sys_ioprio_get(Context& c) {
+  int best = -1;
+  const auto rank = [](int priority) { return priority >> kClassShift == kClassNone ? kClassBestEffort << kClassShift | kLevels / 2 : priority; };
+  for (const kernel::Task* t : TRY(io_tasks(c)))
+    if (best < 0 || rank(t->io_priority) < rank(best)) best = t->io_priority;
+  return best;
+}
+
 Result<long> sys_ioprio_set(Context& c) {
-  const int class_of = int_argument(c, 2) >> 13;
-  if (int_argument(c, 0) < 1 || int_argument(c, 0) > 3 || class_of < 0 || class_of > 3) return fail(Errno::Invalid);
-  return fail(Errno::NotPermitted);
+  const int priority = int_argument(c, 2), io_class = priority >> kClassShift, level = priority & ((1 << kClassShift) - 1);
+  switch (io_class) {
+    case kClassRealtime:
+      if (!privileged(c)) return fail(Errno::NotPermitted);
+      [[fallthrough]];
+    case kClassBestEffort:
+      if (level >= kLevels) return fail(Errno::Invalid);
+      break;
+    case kClassIdle: break;
+    case kClassNone:
+      if (level != 0) return fail(Errno::Invalid);
+      break;
+    default: return fail(Errno::Invalid);
+  }
+  for (kernel::Task* t : TRY(io_tasks(c))) t->io_priority = priority;
+  return 0;
 }
 
 }  // namespace vitro::syscalls

@@ -1,6 +1,7 @@
 // Signals: actions, masks, sending, waiting.
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
+#include "syscalls/signal_arguments.h"
 
 namespace vitro::syscalls {
 namespace {
@@ -15,6 +16,8 @@ Status check_set_size(uint64_t size) {
   if (size != sizeof(SignalSet)) return fail(Errno::Invalid);
   return {};
 }
+
+}  // namespace
 
 SignalInfo own_info(Context& c, int signal, int code) {
   SignalInfo info;
@@ -34,6 +37,8 @@ bool may_signal(Context& c, const kernel::Process& to, int signal) {
   return signal == kernel::kSigCont && to.session == c.task.process->session;
 }
 
+namespace {
+
 Result<long> send_to_thread(Context& c, int group, int tid, const SignalInfo& info) {
   kernel::Task* task = c.kernel.find_task(Pid{tid});
   if (!task || task->state == kernel::TaskState::Zombie || task->state == kernel::TaskState::Dead) return fail(Errno::NoProcess);
@@ -43,7 +48,8 @@ Result<long> send_to_thread(Context& c, int group, int tid, const SignalInfo& in
   return done(c.kernel.send_signal_to_task(*task, info));
 }
 
-// rt_sigqueueinfo's siginfo: only its own kind may be sent to others, so that nobody poses as the kernel (kernel/signal.c: do_rt_sigqueueinfo).
+}  // namespace
+
 Result<SignalInfo> queued_info(Context& c, size_t i, int signal, Pid to) {
   const auto u = TRY(c.user.get<UserSiginfo>(address_argument(c, i)));
   if ((u.code >= 0 || u.code == kSiTkill) && to != c.task.process->pid) return fail(Errno::NotPermitted);
@@ -56,8 +62,6 @@ Result<SignalInfo> queued_info(Context& c, size_t i, int signal, Pid to) {
   info.value = u.sent.value;
   return info;
 }
-
-}  // namespace
 
 UserSiginfo user_siginfo(const SignalInfo& info) {
   constexpr int kSiTimer = -2;

@@ -14,7 +14,7 @@ Result<std::shared_ptr<UnixSocket>> socket_argument(Context& c, size_t i);
 // A name: a path without its zero, an abstract name with its leading zero, or empty. Invalid, Fault.
 Result<std::string> read_address(Context& c, uint64_t address, int length);
 // Writes as much as *length says there is room for, and the whole length there. Nothing where address is 0.
-Status write_address(Context& c, const std::string& name, uint64_t address, uint64_t length_address);
+Status write_address(Context& c, const UnixSocket& of, const std::string& name, uint64_t address, uint64_t length_address);
 // Who is bound to the name: ConnectionRefused where nobody is, Invalid for another type.
 Result<std::shared_ptr<UnixSocket>> find_socket(Context& c, const std::string& name, SocketType type);
 

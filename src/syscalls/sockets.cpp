@@ -1,10 +1,11 @@
-// Making, naming and connecting sockets. Only AF_UNIX: this is a kernel without networking.
+// Making, naming and connecting sockets: AF_UNIX, and AF_INET and AF_INET6 over the loopback interface.
 #include "syscalls/socket_address.h"
 
 #include <cstring>
 
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
+#include "syscalls/inet_socket.h"
 #include "syscalls/runtime.h"
 #include "syscalls/socket_inode.h"
 #include "syscalls/socket_names.h"
@@ -30,10 +31,17 @@ Result<std::string> read_address(Context& c, uint64_t address, int length) {
   return name;
 }
 
-Status write_address(Context& c, const std::string& name, uint64_t address, uint64_t length_address) {
+Status write_address(Context& c, const UnixSocket& of, const std::string& name, uint64_t address, uint64_t length_address) {
   if (address == 0) return {};
   const auto room = TRY(c.user.get<int32_t>(VirtAddr{length_address}));
   if (room < 0) return fail(Errno::Invalid);
+  if (is_inet(of)) {
+    std::string raw(inet_address_size(of.family), '\0');
+    raw[0] = static_cast<char>(of.family);
+    raw.replace(kFamilySize, std::min(name.size(), raw.size() - kFamilySize), name, 0, raw.size() - kFamilySize);
+    TRY(c.user.copy_out(VirtAddr{address}, std::as_bytes(std::span{raw}.first(std::min<size_t>(raw.size(), static_cast<size_t>(room))))));
+    return c.user.put(VirtAddr{length_address}, static_cast<int32_t>(raw.size()));
+  }
   std::array<char, kAddressSize + 1> raw{};
   std::memcpy(raw.data(), &kAfUnix, sizeof kAfUnix);
   name.copy(raw.data() + kFamilySize, kAddressSize - kFamilySize);
@@ -65,10 +73,12 @@ namespace {
 
 constexpr unsigned kTypeBits = 0xf;
 
-Result<std::shared_ptr<UnixSocket>> make_socket(Context& c, SocketType type, unsigned flags) {
+Result<std::shared_ptr<UnixSocket>> make_socket(Context& c, SocketType type, unsigned flags, int family) {
   auto socket = std::make_shared<UnixSocket>(make_socket_inode(c), fs::kOpenReadWrite | (flags & fs::kOpenNonBlock), type, c.kernel.vm().physical().caches());
   TRY(c.kernel.vfs().adopt(*socket, "socket:[" + std::to_string(socket->inode().attributes().inode) + "]"));
   socket->own = {c.task.process->pid.value(), c.task.process->credentials.euid, c.task.process->credentials.egid};
+  socket->family = family;
+  socket->kernel = &c.kernel;
   return socket;
 }
 
@@ -77,6 +87,14 @@ Result<SocketType> check_kind(Context& c) {
   const int family = int_argument(c, 0), protocol = int_argument(c, 2);
   const unsigned type = unsigned_argument(c, 1);
   if ((type & ~kTypeBits) & ~(fs::kOpenCloseOnExec | fs::kOpenNonBlock)) return fail(Errno::Invalid);
+  if (family == kAfInet || family == kAfInet6) {
+    constexpr int kTcp = 6, kUdp = 17;
+    switch (type & kTypeBits) {
+      case 1: return protocol == 0 || protocol == kTcp ? Result<SocketType>{SocketType::Stream} : fail(Errno::ProtocolNotSupported);
+      case 2: return protocol == 0 || protocol == kUdp ? Result<SocketType>{SocketType::Datagram} : fail(Errno::ProtocolNotSupported);
+      default: return fail((type & kTypeBits) == 3 ? Errno::NotPermitted : Errno::SocketType);  // no raw packets
+    }
+  }
   if (family != kAfUnix) return fail(Errno::FamilyNotSupported);
   if (protocol != 0 && protocol != kAfUnix) return fail(Errno::ProtocolNotSupported);
   switch (type & kTypeBits) {
@@ -92,15 +110,16 @@ Result<SocketType> check_kind(Context& c) {
 
 Result<long> sys_socket(Context& c) {
   const SocketType type = TRY(check_kind(c));
-  auto socket = TRY(make_socket(c, type, unsigned_argument(c, 1)));
+  auto socket = TRY(make_socket(c, type, unsigned_argument(c, 1), int_argument(c, 0)));
   return install(c, std::move(socket), unsigned_argument(c, 1) & fs::kOpenCloseOnExec);
 }
 
 Result<long> sys_socketpair(Context& c) {
   const SocketType type = TRY(check_kind(c));
   const unsigned flags = unsigned_argument(c, 1);
-  auto a = TRY(make_socket(c, type, flags));
-  auto b = TRY(make_socket(c, type, flags));
+  if (int_argument(c, 0) != kAfUnix) return fail(Errno::NotSupported);
+  auto a = TRY(make_socket(c, type, flags, kAfUnix));
+  auto b = TRY(make_socket(c, type, flags, kAfUnix));
   UnixSocket::connect_pair(a, b);
   std::array<int32_t, 2> fds{};
   fds[0] = static_cast<int32_t>(TRY(install(c, a, flags & fs::kOpenCloseOnExec)));
@@ -120,6 +139,7 @@ Result<long> sys_socketpair(Context& c) {
 
 Result<long> sys_bind(Context& c) {
   auto socket = TRY(socket_argument(c, 0));
+  if (is_inet(*socket)) return inet_bind(c, socket, TRY(read_inet_address(c, socket->family, c[1], int_argument(c, 2))));
   std::string name = TRY(read_address(c, c[1], int_argument(c, 2)));
   if (!socket->name.empty()) return fail(Errno::Invalid);
   SocketNames& names = *c.runtime.sockets;
@@ -149,6 +169,7 @@ Result<long> sys_bind(Context& c) {
 Result<long> sys_listen(Context& c) {
   auto socket = TRY(socket_argument(c, 0));
   if (socket->type() == SocketType::Datagram) return fail(Errno::NotSupported);
+  if (is_inet(*socket) && !socket->connected()) TRY(inet_bind_automatically(c, socket, false));
   if (socket->name.empty() || socket->connected()) return fail(Errno::Invalid);
   constexpr unsigned kMost = 4096;  // net.core.somaxconn
   socket->listen(std::min(unsigned_argument(c, 1), kMost));
@@ -171,10 +192,7 @@ Result<long> accept_one(Context& c, unsigned flags) {
       continue;
     }
     (*server)->set_flags(fs::kOpenReadWrite | (flags & fs::kOpenNonBlock));
-    if (c[1] != 0) {
-      const auto client = (*server)->peer();
-      TRY(write_address(c, client ? client->name : std::string{}, c[1], c[2]));
-    }
+    if (c[1] != 0) TRY(write_address(c, **server, (*server)->other_name, c[1], c[2]));
     return install(c, std::move(*server), flags & fs::kOpenCloseOnExec);
   }
 }
@@ -184,9 +202,59 @@ Result<long> accept_one(Context& c, unsigned flags) {
 Result<long> sys_accept(Context& c) { return accept_one(c, 0); }
 Result<long> sys_accept4(Context& c) { return accept_one(c, unsigned_argument(c, 3)); }
 
+namespace {
+
+// Datagrams: from now on to this address, and from it only.
+Result<long> connect_datagrams(Context& c, const std::shared_ptr<UnixSocket>& socket, const InetAddress& to) {
+  socket->other_name.clear();
+  TRY(inet_datagram_target(c, socket, to));
+  if (inet_address(*socket, socket->name).any()) socket->name = socket->source_name;
+  socket->other_name = inet_name(socket->family, to);
+  kernel::Kernel& kernel = c.kernel;
+  Runtime& runtime = c.runtime;
+  // The writer's own context is made when it writes: it may be another task than this one.
+  socket->find_peer = [&kernel, &runtime, weak = std::weak_ptr(socket), to]() -> Result<std::shared_ptr<UnixSocket>> {
+    const auto self = weak.lock();
+    kernel::Task& task = kernel.current_task();
+    Context now{kernel, task, {}, task.user(), runtime};
+    return inet_datagram_target(now, self, to);
+  };
+  return 0;
+}
+
+Result<long> inet_connect(Context& c, const std::shared_ptr<UnixSocket>& socket, int length) {
+  if (length >= 2 && TRY(c.user.get<uint16_t>(address_argument(c, 1))) == 0) {
+    if (socket->type() != SocketType::Datagram) return fail(Errno::FamilyNotSupported);
+    socket->other_name.clear();
+    socket->find_peer = nullptr;
+    return 0;
+  }
+  InetAddress to = TRY(read_inet_address(c, socket->family, c[1], length));
+  if (socket->type() == SocketType::Datagram) return connect_datagrams(c, socket, to);
+  if (socket->listening()) return fail(Errno{106});  // EISCONN
+  if (socket->connected()) return fail(Errno{106});
+  if (!to.any() && !to.loopback()) return fail(Errno::NetworkUnreachable);
+  const auto listener = find_inet_socket(c, SocketType::Stream, to, {});
+  if (!listener) return fail(Errno::ConnectionRefused);
+  TRY(inet_bind_automatically(c, socket, true));
+  auto server = TRY(make_socket(c, SocketType::Stream, 0, listener->family));
+  if (to.any()) to.bytes = inet_address(*socket, socket->name).bytes;
+  server->name = inet_name(server->family, to);
+  server->own = listener->own;
+  UnixSocket::connect_pair(socket, server);
+  server->other_name = inet_name(server->family, inet_address(*socket, socket->name));
+  socket->other_name = inet_name(socket->family, to);
+  // A full backlog delays the handshake's end, and that nobody here can tell from a slow accept.
+  listener->offer_in_excess(std::move(server));
+  return 0;
+}
+
+}  // namespace
+
 Result<long> sys_connect(Context& c) {
   auto socket = TRY(socket_argument(c, 0));
   const int length = int_argument(c, 2);
+  if (is_inet(*socket)) return inet_connect(c, socket, length);
   if (socket->type() == SocketType::Datagram && length >= 2 && TRY(c.user.get<uint16_t>(address_argument(c, 1))) == 0) {
     socket->set_default_peer(nullptr);  // AF_UNSPEC: no longer connected
     return 0;
@@ -198,7 +266,7 @@ Result<long> sys_connect(Context& c) {
   }
   if (socket->listening()) return fail(Errno::Invalid);
   if (socket->connected()) return fail(Errno{106});  // EISCONN
-  auto server = TRY(make_socket(c, socket->type(), 0));
+  auto server = TRY(make_socket(c, socket->type(), 0, kAfUnix));
   for (;;) {
     auto listener = TRY(find_socket(c, name, socket->type()));
     if (!listener->listening()) return fail(Errno::ConnectionRefused);
@@ -221,13 +289,20 @@ Result<long> sys_shutdown(Context& c) {
   return done(socket->shut_down(how != 1, how != 0));
 }
 
-Result<long> sys_getsockname(Context& c) { return done(write_address(c, TRY(socket_argument(c, 0))->name, c[1], c[2])); }
+Result<long> sys_getsockname(Context& c) {
+  const auto socket = TRY(socket_argument(c, 0));
+  return done(write_address(c, *socket, socket->name, c[1], c[2]));
+}
 
 Result<long> sys_getpeername(Context& c) {
   auto socket = TRY(socket_argument(c, 0));
+  if (is_inet(*socket)) {
+    if (socket->other_name.empty()) return fail(Errno::NotConnected);
+    return done(write_address(c, *socket, socket->other_name, c[1], c[2]));
+  }
   const auto peer = socket->peer();
   if (!socket->connected() || !peer) return fail(Errno::NotConnected);
-  return done(write_address(c, peer->name, c[1], c[2]));
+  return done(write_address(c, *peer, peer->name, c[1], c[2]));
 }
 
 }  // namespace vitro::syscalls

@@ -16,6 +16,8 @@ void UnixSocket::connect_pair(const std::shared_ptr<UnixSocket>& a, const std::s
   a->peer_ = b;
   b->peer_ = a;
   a->connected_ = b->connected_ = true;
+  a->other_name = b->name;
+  b->other_name = a->name;
   a->other = b->own;
   b->other = a->own;
 }
@@ -36,6 +38,11 @@ Status UnixSocket::offer(std::shared_ptr<UnixSocket> server) {
   offered_.push_back(std::move(server));
   wake();
   return {};
+}
+
+void UnixSocket::offer_in_excess(std::shared_ptr<UnixSocket> server) {
+  offered_.push_back(std::move(server));
+  wake();
 }
 
 Result<std::shared_ptr<UnixSocket>> UnixSocket::accept() {
@@ -71,6 +78,11 @@ void UnixSocket::released() {
   if (const auto p = peer()) p->wake();
 }
 
+std::optional<Nanoseconds> UnixSocket::deadline(Nanoseconds timeout) const {
+  if (!kernel || timeout == Nanoseconds{0}) return std::nullopt;
+  return kernel->now() + timeout;
+}
+
 bool UnixSocket::sender_gone() const {
   if (read_shut_) return true;
   if (type_ == SocketType::Datagram) return false;
@@ -91,13 +103,14 @@ Result<UnixSocket::Message> UnixSocket::make_message(size_t count, ByteSource& s
     taken += n;
     if (n == 0) return fail(Errno::Fault);
   }
-  m.from = name;
+  m.from = source_name.empty() ? name : source_name;
   return m;
 }
 
 Result<UnixSocket::Received> UnixSocket::receive(size_t count, ByteSink& sink, Blocking& blocking, bool dont_wait, bool peek, bool wait_for_all) {
   if (type_ != SocketType::Datagram && !connected_) return fail(type_ == SocketType::Stream ? Errno::Invalid : Errno::NotConnected);
   const bool stream = type_ == SocketType::Stream;
+  const auto until = deadline(receive_timeout);
   Received got;
   for (;;) {
     while (messages_.empty()) {
@@ -105,11 +118,13 @@ Result<UnixSocket::Received> UnixSocket::receive(size_t count, ByteSink& sink, B
       if (got.count != 0 && (!wait_for_all || dont_wait)) return got;
       if (sender_gone()) return got;
       if (dont_wait) return got.count ? Result<Received>{got} : fail(Errno::Again);
-      const Status s = blocking.wait(changed_);
-      if (!s) return got.count ? Result<Received>{got} : fail(s.error());
+      const Status s = blocking.wait(changed_, Interruptible::Yes, until);
+      if (!s) return got.count ? Result<Received>{got} : fail(s.error() == Errno::TimedOut ? Errno::Again : s.error());
     }
     if (count == 0 && stream) return got;
     size_t copied_now = 0;
+    // One call never joins pieces of different senders, nor data with descriptors of another piece (unix_stream_read_generic).
+    if (got.count != 0 && (!messages_.front().claims.empty() || messages_.front().sender.pid != got.sender.pid)) return got;
     // A peek looks at the stream's first message only.
     Message& m = messages_.front();
     const size_t left = m.data.size() - m.read;
@@ -121,6 +136,9 @@ Result<UnixSocket::Received> UnixSocket::receive(size_t count, ByteSink& sink, B
     }
     got.count += copied_now;
     got.from = m.from;
+    got.sender = m.sender;
+    const bool carried = !m.claims.empty();
+    if (carried) got.claims = peek ? m.claims : std::exchange(m.claims, {});
     got.full_length = stream ? got.count : left;
     got.cut_short = !stream && left > want;
     if (peek) return got;
@@ -131,11 +149,12 @@ Result<UnixSocket::Received> UnixSocket::receive(size_t count, ByteSink& sink, B
     }
     if (const auto p = peer()) p->wake();
     wake();  // datagrams: senders wait on the receiver
-    if (!stream || got.count == count || copied_now < want) return got;
+    if (!stream || got.count == count || copied_now < want || carried) return got;
   }
 }
 
-Result<size_t> UnixSocket::send(size_t count, ByteSource& source, Blocking& blocking, bool dont_wait, const std::shared_ptr<UnixSocket>& to) {
+Result<size_t> UnixSocket::send(size_t count, ByteSource& source, Blocking& blocking, bool dont_wait, const std::shared_ptr<UnixSocket>& to,
+                                const PeerCredentials& sender, Claims claims) {
   const auto target = to ? to : peer();
   const bool stream = type_ == SocketType::Stream;
   if (pending_error != Errno{}) return fail(std::exchange(pending_error, Errno{}));
@@ -143,6 +162,7 @@ Result<size_t> UnixSocket::send(size_t count, ByteSource& source, Blocking& bloc
   if (!target) return fail(!connected_ ? Errno::NotConnected : type_ == SocketType::Datagram ? Errno::ConnectionRefused : Errno::BrokenPipe);
   if (!stream && count > kBuffer - 32) return fail(Errno::MessageSize);
   constexpr size_t kPiece = 32768;
+  const auto until = deadline(send_timeout);
   size_t sent = 0;
   do {
     for (;;) {
@@ -152,9 +172,10 @@ Result<size_t> UnixSocket::send(size_t count, ByteSource& source, Blocking& bloc
       }
       const size_t space = kBuffer - std::min(kBuffer, target->queued_);
       if (stream ? space != 0 : target->messages_.empty() || space >= count) break;
+      if (!stream && family != 1) return count;  // a datagram that finds no room is lost
       if (dont_wait) return sent ? Result<size_t>{sent} : fail(Errno::Again);
-      const Status s = blocking.wait(target->changed_);
-      if (!s) return sent ? Result<size_t>{sent} : fail(s.error());
+      const Status s = blocking.wait(target->changed_, Interruptible::Yes, until);
+      if (!s) return sent ? Result<size_t>{sent} : fail(s.error() == Errno::TimedOut ? Errno::Again : s.error());
     }
     if (stream && count == 0) return 0;
     const size_t space = kBuffer - std::min(kBuffer, target->queued_);
@@ -163,6 +184,8 @@ Result<size_t> UnixSocket::send(size_t count, ByteSource& source, Blocking& bloc
     if (!m) return sent ? Result<size_t>{sent} : fail(m.error());
     // Reading user memory may have waited, and the other end gone meanwhile.
     if (target->closed_) continue;
+    m->sender = sender;
+    m->claims = std::exchange(claims, {});  // with the first piece
     target->queued_ += n;
     target->messages_.push_back(std::move(*m));
     sent += n;
@@ -174,10 +197,25 @@ Result<size_t> UnixSocket::send(size_t count, ByteSource& source, Blocking& bloc
 Result<size_t> UnixSocket::read(size_t count, ByteSink& sink, Blocking& blocking) {
   return TRY(receive(count, sink, blocking, non_blocking(), false, false)).count;
 }
-Result<size_t> UnixSocket::write(size_t count, ByteSource& source, Blocking& blocking) { return send(count, source, blocking, non_blocking(), nullptr); }
+Result<size_t> UnixSocket::write(size_t count, ByteSource& source, Blocking& blocking) {
+  PeerCredentials sender;
+  if (kernel) {
+    const kernel::Process& p = *kernel->current_task().process;
+    sender = {p.pid.value(), p.credentials.uid, p.credentials.gid};
+  }
+  if (!find_peer) return send(count, source, blocking, non_blocking(), nullptr, sender);
+  const auto to = TRY(find_peer());
+  if (to) return send(count, source, blocking, non_blocking(), to, sender);
+  pending_error = Errno::ConnectionRefused;  // what comes back from a port that nobody has
+  return count;
+}
 
 Result<long> UnixSocket::ioctl(unsigned command, uint64_t argument, UserCopy& user) {
-  constexpr unsigned kInQueue = 0x541b;
+  constexpr unsigned kInQueue = 0x541b, kOutQueue = 0x5411;
+  if (command == kOutQueue) {  // whatever was sent has arrived
+    TRY(user.put(VirtAddr{argument}, int32_t{0}));
+    return 0;
+  }
   if (command != kInQueue) return fail(Errno::NotTty);
   if (listening()) return fail(Errno::Invalid);
   size_t n = 0;

@@ -18,6 +18,15 @@ class FdTable {
   ~FdTable();
   // BadFile where it is not open.
   Result<std::shared_ptr<fs::File>> get(int fd) const;
+  // A claim on an open description, as a descriptor is one: the description counts as open until the last claim goes (descriptors in flight).
+  struct Descriptor {
+    explicit Descriptor(std::shared_ptr<fs::File> f) : file(std::move(f)) {}
+    ~Descriptor();
+    std::shared_ptr<fs::File> file;
+  };
+  using Claim = std::shared_ptr<Descriptor>;
+  Result<Claim> share(int fd) const;
+  Result<int> install(Claim claim, bool close_on_exec, uint64_t limit);
   // The lowest free number >= `from` and < limit. TooManyFiles.
   Result<int> install(std::shared_ptr<fs::File> file, bool close_on_exec, uint64_t limit, int from = 0);
   // dup2: whatever was there is closed first.
@@ -34,16 +43,11 @@ class FdTable {
 
  private:
   static constexpr size_t kMaximum = 1 << 20;   // fs.nr_open
-  // What all descriptors of one description share, across dup and fork.
-  struct Descriptor {
-    explicit Descriptor(std::shared_ptr<fs::File> f) : file(std::move(f)) {}
-    ~Descriptor();
-    std::shared_ptr<fs::File> file;
-  };
   struct Slot {
     std::shared_ptr<Descriptor> descriptor;     // null: free
     bool close_on_exec = false;
   };
+  Result<size_t> place(uint64_t limit, int from);   // the lowest free number, which is then taken
   Status reserve(size_t number);                // makes room for slot `number`
   std::shared_ptr<Descriptor> descriptor_of(std::shared_ptr<fs::File> file) const;
 

@@ -33,6 +33,10 @@ class SyscallTable {
  public:
   virtual ~SyscallTable() = default;
   virtual Result<long> dispatch(Kernel& kernel, Task& task, uint64_t number, const std::array<uint64_t, 6>& arguments) = 0;
+  // Descriptors were closed other than by a system call that says so: exec, the end of a process.
+  virtual void descriptors_closed() {}
+  // For messages.
+  virtual std::string_view name_of(uint64_t number) const { return "a system call"; }
 };
 
 // Waiting for the host when nothing else can happen. Implemented by the machine.
@@ -72,8 +76,10 @@ struct KernelConfig {
 struct Exit {
   int status = 0;   // exit status of the first process, if it exited
   int signal = 0;   // the signal that killed it, or 0
+  bool deadlocked = false;   // it had not ended: every task waited for something that could never happen
+  static constexpr int kDeadlockStatus = 71;
   // What `vitro run` returns.
-  int shell_status() const { return signal ? 128 + signal : status; }
+  int shell_status() const { return deadlocked ? kDeadlockStatus : signal ? 128 + signal : status; }
 };
 
 class Kernel final : public Blocking, public hw::FaultService, public mm::FaultObserver, public mm::ReclaimTasks, public fs::ProcessTable {
@@ -113,6 +119,7 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   // ---- Life and death (kernel/fork.c, fs/exec.c, kernel/exit.c) ----
   struct CloneArguments {
     uint64_t flags = 0;                    // CLONE_*, without the exit signal
+    std::shared_ptr<PidReference> pid_reference;   // becomes the new process's
     uint64_t pidfd = 0, child_tid = 0, parent_tid = 0, exit_signal = 0, stack = 0, tls = 0;   // stack: the child's stack pointer, 0 = as the parent's
   };
   Result<Pid> clone(Task& parent, const CloneArguments& a);          // vfork waits inside

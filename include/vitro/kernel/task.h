@@ -80,12 +80,14 @@ class Task {
   ResourceUsage usage;           // this thread's own
   Nanoseconds start_time{0};
   int nice = 0;
+  int io_priority = 0;           // ioprio_set(2); 0: none was set
   int exit_code = 0;             // as wait4 encodes it
   uint64_t personality = 0;
   bool dumpable = true;
   int parent_death_signal = 0;
   uint64_t timer_slack = 50000;
   bool in_syscall = false;
+  uint64_t syscall_number = 0;   // of the last call
   // What restart_syscall(2) runs after a call returned RestartRestartBlock (struct restart_block). Set it just before returning that error.
   std::function<Result<long>()> restart_block;
   uint64_t io_rchar = 0, io_wchar = 0, io_syscr = 0, io_syscw = 0;
@@ -140,6 +142,14 @@ struct VforkCompletion {
   bool done = false;
 };
 
+// What a pidfd refers to: a process, not a number that may come to mean another.
+struct PidReference {
+  Pid pid{0};
+  bool ended = false;   // a zombie
+  bool gone = false;    // waited for
+  WaitQueue ending;
+};
+
 class Process {
  public:
   Pid pid;                       // the leader's tid
@@ -164,6 +174,7 @@ class Process {
   bool stopped = false, continued_unreported = false, stop_unreported = false;
   int stop_signal = 0;
   WaitQueue child_events;        // waiters in wait4
+  std::shared_ptr<PidReference> pid_reference;   // null until somebody asks for a pidfd
   ResourceUsage dead_threads, children_usage;
   int oom_score_adj = 0;
   bool child_subreaper = false;
