@@ -19,7 +19,7 @@ namespace vitro::cli {
 namespace {
 
 struct RunOptions {
-  std::string ram = "1G", disk = "16G", reserved = "0";
+  std::string ram = "1G", disk = "16G", reserved = "0", swap = "0";
   TlbOptions tlb;
   std::string mmu = "exact", verify = "off", log_level = "warn";
   std::string trace, trace_out = "-";
@@ -57,6 +57,8 @@ Result<machine::MachineOptions, UserError> machine_options(const RunOptions& o) 
   machine::MachineOptions m;
   m.ram = TRY(parse_size("--ram", o.ram));
   m.disk = TRY(parse_size("--disk", o.disk));
+  m.swap = TRY(parse_size("--swap", o.swap));
+  if (m.swap.value() != 0 && m.swap < kib(40)) return fail(UserError{fmt::format("--swap {} is too small", o.swap), "swap takes at least 40K"});
   m.reserved = TRY(parse_size("--reserved", o.reserved));
   m.mmu = kModes.at(o.mmu);
   m.tlb = TRY(tlb_config(o.tlb, m.mmu));
@@ -126,6 +128,7 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
   run_command->add_option("--bind", o->binds, "Show a host file or directory to the guest (read-only)")->type_name("HOST[:GUEST]")->take_all()->allow_extra_args(false);
   run_command->add_option("--env", o->environment, "Set a variable in the program's environment")->type_name("NAME=VALUE")->take_all()->allow_extra_args(false);
   run_command->add_option("--disk", o->disk, "Size of the simulated disk that takes what the guest writes (default 16G)")->type_name("SIZE");
+  run_command->add_option("--swap", o->swap, "Size of a swap partition, /dev/vdb, in use from boot on (default: none)")->type_name("SIZE");
   run_command->add_option("--reserved", o->reserved, "Memory that boot reserves beyond the default")->type_name("SIZE");
   run_command->add_option("--seed", o->seed, "Seed of everything random (default 1)")->type_name("N");
   run_command->add_option("--verify", o->verify, "Check the machine's invariants: off, cheap or full (default off)")->check(CLI::IsMember(keys(kVerify)));

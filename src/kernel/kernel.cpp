@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernel/oom_service.h"
 #include "kernel/state.h"
 #include "vitro/fs/host_stream.h"
 #include "vitro/mm/physical_memory.h"
@@ -72,12 +73,15 @@ Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const
   cpu.set_fault_service(this);
   vm.set_fault_observer(this);
   state_->boot_tasks();
+  state_->oom = std::make_unique<OomService>(*state_);
+  vm.oom().attach(state_->oom.get());
 }
 
 Kernel::~Kernel() {
   if (!state_->processes.empty()) state_->kill_everything();
   state_->cpu.set_fault_service(nullptr);
   state_->vm.set_fault_observer(nullptr);
+  state_->vm.oom().attach(nullptr);
   if (state_->vm.blocking() == this) state_->vm.set_blocking(nullptr);
   if (state_->vm.reclaimer().tasks() == this) state_->vm.reclaimer().attach(nullptr);
 }

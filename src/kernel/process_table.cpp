@@ -5,6 +5,7 @@
 #include "vitro/fs/host_stream.h"
 #include "vitro/mm/kernel_stacks.h"
 #include "vitro/mm/physical_memory.h"
+#include "vitro/mm/swap.h"
 
 namespace vitro::kernel {
 namespace {
@@ -288,6 +289,7 @@ fs::SystemView Kernel::system() const {
   v.open_files = static_cast<uint64_t>(std::ranges::unique(files).begin() - files.begin());
   // fs/file_table.c: files_maxfiles_init: a tenth of memory, at 1 KiB a file.
   v.file_max = std::max<uint64_t>(8192, s.vm.physical().allocator().managed_frames().value() * 4 / 10);
+  for (const mm::SwapAreaState& a : s.vm.swap().areas()) v.swap_areas.push_back({a.path, a.partition, a.size, a.used, a.priority});
   return v;
 }
 

@@ -12,6 +12,7 @@
 #include "kernel/scheduler.h"
 #include "kernel/symbol_table.h"
 #include "vitro/kernel/kernel.h"
+#include "vitro/mm/oom.h"
 
 namespace vitro::kernel {
 
@@ -112,6 +113,7 @@ struct Kernel::State final : SchedulerPort {
   PidAllocator pids;
   Scheduler scheduler;
   FutexTable futexes;
+  std::unique_ptr<mm::OomTasks> oom;
   SymbolTable symbols;
 
   std::map<int, std::unique_ptr<Task>> tasks;         // by tid, zombies included

@@ -22,6 +22,7 @@ PageCache::~PageCache() {
   CHECK(s.mappings.empty(), "a page cache is destroyed while it is mapped");
   CHECK(s.page_waiters.empty() && s.writeback == 0, "a page cache is destroyed while it is in use");
   while (const auto entry = s.pages.next(PageIndex{0})) s.remove(entry->index, entry->frame);
+  s.drop_values(PageIndex{0}, PageIndex{~0ull});
   s.vm.state().caches.remove(s);
 }
 
@@ -106,10 +107,6 @@ void PageCache::remove_mapping(Vma& vma) { state_->mappings.remove(vma); }
 bool PageCache::mapped() const { return !state_->mappings.empty(); }
 
 ShadowNodes* PageCache::State::shadow_nodes() const { return has_storage() ? &vm.state().shadow_nodes : nullptr; }
-
-void PageCache::State::drop_values(PageIndex first, PageIndex last) {
-  for (auto v = pages.next_value(first); v && v->index <= last; v = pages.next_value(v->index)) pages.erase_value(v->index);
-}
 
 // --- dirty pages ---
 

@@ -7,6 +7,7 @@
 #include "vitro/base/wait_queue.h"
 #include "vitro/mm/address_space.h"
 #include "vitro/mm/page_cache.h"
+#include "vitro/mm/swap.h"
 #include "vitro/mm/vma.h"
 
 namespace vitro::mm {
@@ -23,6 +24,7 @@ struct PageCache::State final : CachedRuns {
   FrameIndex pages;
   uint64_t dirty = 0;       // pages with a dirty mark; none for Shmem
   uint64_t writeback = 0;   // pages being written
+  uint64_t swapped = 0;     // Shmem: pages in swap
   bool accounted_up_front = false;
   ReadaheadWindow window;
   IntrusiveList<Vma, &Vma::mapping_link> mappings;
@@ -41,6 +43,11 @@ struct PageCache::State final : CachedRuns {
   Status add(PageIndex index, Pfn f, Gfp flags);
   // Takes it out; nobody may map it. Frees it unless somebody has pinned it. `shadow`: what is remembered in its place; 0: nothing.
   void remove(PageIndex index, Pfn f, uint64_t shadow = 0);
+  // --- swap_shmem.cpp ---
+  bool swap_out(PageIndex index, Pfn f);
+  // Null: it waited, look again.
+  Result<std::optional<Pfn>> swap_in(PageIndex index, Gfp flags, bool& major);
+  std::optional<SwapSlot> swapped_to(PageIndex index) const;
   // Forgets what the slots of [first, last] hold instead of pages.
   void drop_values(PageIndex first, PageIndex last);
   void unlock(Pfn f);

@@ -30,6 +30,8 @@ KernelStacks& VirtualMemory::kernel_stacks() { return state_->kernel_stacks; }
 
 Lru& VirtualMemory::lru() { return state_->lru; }
 Reclaimer& VirtualMemory::reclaimer() { return state_->reclaimer; }
+SwapSpace& VirtualMemory::swap() { return state_->swap; }
+OomKiller& VirtualMemory::oom() { return state_->oom; }
 
 Pages VirtualMemory::block_device_pages() const { return Pages{state_->block_pages}; }
 

@@ -9,7 +9,9 @@
 #include "vitro/mm/kernel_stacks.h"
 #include "vitro/mm/kmap.h"
 #include "vitro/mm/lru.h"
+#include "vitro/mm/oom.h"
 #include "vitro/mm/reclaim.h"
+#include "vitro/mm/swap.h"
 #include "vitro/mm/vmalloc.h"
 
 namespace vitro::mm {
@@ -17,7 +19,7 @@ namespace vitro::mm {
 struct VirtualMemory::State {
   State(VirtualMemory& vm, PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing)
       : kernel_table(physical), vmalloc(physical, kernel_table, mmu, physical.cpus()), kernel_stacks(physical, vmalloc), kmap(physical, kernel_table, mmu, timing),
-        lru(physical.frames(), physical.stat()), reclaimer(vm) {}
+        lru(physical.frames(), physical.stat()), reclaimer(vm), oom(vm), swap(vm) {}
   KernelPageTable kernel_table;
   Vmalloc vmalloc;
   KernelStacks kernel_stacks;
@@ -25,6 +27,9 @@ struct VirtualMemory::State {
   Lru lru;
   ShadowNodes shadow_nodes;
   Reclaimer reclaimer;
+  OomKiller oom;
+  SwapSpace swap;
+  uint64_t next_space = 1;    // numbers of address spaces
   IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
   uint64_t pins = 0;          // references taken by get_page()

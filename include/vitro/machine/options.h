@@ -22,6 +22,7 @@ struct Bind {
 struct MachineOptions {
   Bytes ram = gib(1);
   Bytes disk = gib(16);               // the upper layer's simulated disk
+  Bytes swap{0};                      // a swap partition of this size; 0: none
   Bytes reserved{0};                  // beyond what boot reserves by default
   hw::MmuMode mmu = hw::MmuMode::Exact;
   hw::TlbConfig tlb;

@@ -25,7 +25,9 @@ namespace vitro::mm {
 
 class KernelStacks;
 class Kmap;
+class OomKiller;
 class Reclaimer;
+class SwapSpace;
 class Vmalloc;
 
 // What all address spaces share. One per machine.
@@ -55,6 +57,8 @@ class VirtualMemory {
 
   Lru& lru();
   Reclaimer& reclaimer();
+  SwapSpace& swap();
+  OomKiller& oom();
   // References on an order-0 frame that user memory or a page cache may own: whoever drops the last one takes it off the LRU and frees it.
   // Pair them; what is held while a task waits is counted, so that verify() can tell it from a leak.
   void get_page(Pfn f);
