@@ -122,7 +122,9 @@ std::shared_ptr<mm::AddressSpace> Kernel::State::share(std::unique_ptr<mm::Addre
 }
 
 mm::MemoryLimits Kernel::State::memory_limits(const Process& p) const {
-  return {p.limits[kLimitStack].soft, p.limits[kLimitData].soft, p.limits[kLimitAs].soft, p.limits[kLimitMemlock].soft};
+  // CAP_IPC_LOCK: root locks as much as there is (mm/mlock.c: can_do_mlock).
+  const uint64_t locked = p.credentials.privileged() ? ~0ull : p.limits[kLimitMemlock].soft;
+  return {p.limits[kLimitStack].soft, p.limits[kLimitData].soft, p.limits[kLimitAs].soft, locked};
 }
 
 // ---- finding ----

@@ -244,10 +244,9 @@ TEST_P(SwapProperty, ContentsSurviveWhateverHappens) {
       p.areas.erase(p.areas.begin() + static_cast<ptrdiff_t>(which));
       total -= a.pages;
     } else if (what < 90) {
-      ASSERT_TRUE(s.madvise(a.start, Pages{a.pages}.bytes(), pick(2) ? 20 : 21));
+      (void)s.madvise(a.start, Pages{a.pages}.bytes(), pick(2) ? 20 : 21);  // locked memory stays
     } else if (what < 91) {
-      ASSERT_TRUE(s.madvise(page, Bytes{kPageSize}, 4));
-      p.bytes.erase(page.value());
+      if (s.madvise(page, Bytes{kPageSize}, 4)) p.bytes.erase(page.value());
     } else if (what < 93 && a.pages < 200) {
       (void)s.mlock(a.start, Pages{a.pages}.bytes());
     } else if (what < 95) {
