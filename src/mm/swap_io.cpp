@@ -15,12 +15,6 @@ constexpr uint64_t kMostPages = 320;      // max_sectors_kb 1280
 constexpr uint64_t kMostInFlight = 128;   // requests that the disk's queue takes; more have to wait for room
 constexpr uint64_t kSectorsPerPage = kPageSize / hw::Disk::kSectorSize;
 
-// One request on its way. Its data are taken when it is sent: a page may be used, and written to, while it is being written.
-struct Transfer {
-  std::vector<std::byte> data;
-  std::vector<std::pair<Pfn, SwapSlot>> pages;
-};
-
 }  // namespace
 
 uint64_t SwapArea::sector_of(uint64_t offset) const {
@@ -65,26 +59,33 @@ void SwapSpace::State::send(std::vector<Pending>& queue, bool writing) {
     while (n < queue.size() && n < kMostPages && queue[n].area == first.area && queue[n].offset == first.offset + n &&
            first.area->sector_of(first.offset + n) == sector + n * kSectorsPerPage)
       ++n;
-    auto t = std::make_shared<Transfer>();
-    t->data.resize(n * kPageSize);
+    std::shared_ptr<Transfer> t = spare.empty() ? std::make_shared<Transfer>() : std::move(spare.back());
+    if (!spare.empty()) spare.pop_back();
+    // As large as requests get, and used again: the host need not clear it each time.
+    if (!t->data) t->data.reset(new std::byte[kMostPages * kPageSize]);
+    const std::span<std::byte> data(t->data.get(), n * kPageSize);
     for (size_t i = 0; i < n; ++i) {
       t->pages.emplace_back(queue[i].frame, SwapSlot{queue[i].area->number, queue[i].offset});
-      if (writing) std::memcpy(t->data.data() + i * kPageSize, ram.read(queue[i].frame.address(), Bytes{kPageSize}).data(), kPageSize);
+      if (writing) std::memcpy(t->data.get() + i * kPageSize, ram.read(queue[i].frame.address(), Bytes{kPageSize}).data(), kPageSize);
     }
     queue.erase(queue.begin(), queue.begin() + static_cast<ptrdiff_t>(n));
     stat.add(writing ? VmItem::pgpgout : VmItem::pgpgin, static_cast<int64_t>(n * kSectorsPerPage));
     if (!writing) stat.add(VmItem::pswpin, static_cast<int64_t>(n));
     ++in_flight;
     hw::Disk& disk = *first.area->source.disk;
-    const auto done = [this, t, writing](Status result) { writing ? written(*this, t->pages, result) : arrived(*this, t->pages, t->data, result); };
+    const auto done = [this, t, writing](Status result) {
+      writing ? written(*this, t->pages, result) : arrived(*this, t->pages, t->data.get(), result);
+      t->pages.clear();
+      spare.push_back(t);
+    };
     if (!vm.blocking() || !vm.reclaimer().tasks()) {
       // Nothing ever waits here: at once.
-      const Status result = writing ? disk.poke(sector, t->data) : disk.peek(sector, t->data);
+      const Status result = writing ? disk.poke(sector, data) : disk.peek(sector, data);
       done(result);
     } else if (writing) {
-      disk.submit_write(sector, std::span<const std::byte>(t->data), done);
+      disk.submit_write(sector, std::span<const std::byte>(data), done);
     } else {
-      disk.submit_read(sector, std::span<std::byte>(t->data), done);
+      disk.submit_read(sector, data, done);
     }
     if (writing) wait_for_room();
   }
@@ -111,14 +112,14 @@ void SwapSpace::State::written(State& s, const Moved& pages, Status result) {
   s.page_waiters.wake_all();
 }
 
-void SwapSpace::State::arrived(State& s, const Moved& pages, const std::vector<std::byte>& data, Status result) {
+void SwapSpace::State::arrived(State& s, const Moved& pages, const std::byte* data, Status result) {
   hw::Ram& ram = s.vm.physical().ram();
   --s.in_flight;
   for (size_t i = 0; i < pages.size(); ++i) {
     const auto& [pfn, slot] = pages[i];
     Frame& f = s.frame(pfn);
     if (result) {
-      std::memcpy(ram.write(pfn.address(), Bytes{kPageSize}).data(), data.data() + i * kPageSize, kPageSize);
+      std::memcpy(ram.write(pfn.address(), Bytes{kPageSize}).data(), data + i * kPageSize, kPageSize);
       f.set(FrameFlag::Uptodate);
     }
     f.clear(FrameFlag::Locked);

@@ -128,8 +128,14 @@ struct SwapSpace::State {
   void send(std::vector<Pending>& queue, bool writing);
   void wait_for_room();
   using Moved = std::vector<std::pair<Pfn, SwapSlot>>;
+  // One request on its way. Its data are taken when it is sent: a page may be used, and written to, while it is being written.
+  struct Transfer {
+    std::unique_ptr<std::byte[]> data;
+    Moved pages;
+  };
+  std::vector<std::shared_ptr<Transfer>> spare;
   static void written(State& s, const Moved& pages, Status result);
-  static void arrived(State& s, const Moved& pages, const std::vector<std::byte>& data, Status result);
+  static void arrived(State& s, const Moved& pages, const std::byte* data, Status result);
   uint64_t write_errors = 0;
 };
 
