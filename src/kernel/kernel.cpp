@@ -72,6 +72,7 @@ Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const
     : state_(std::make_unique<State>(*this, config, cpu, clock, timing, vm, vfs, tracer)) {
   cpu.set_fault_service(this);
   vm.set_fault_observer(this);
+  vm.set_charge([&clock](Nanoseconds n) { clock.advance(n); });
   state_->boot_tasks();
   state_->oom = std::make_unique<OomService>(*state_);
   vm.oom().attach(state_->oom.get());
@@ -82,6 +83,7 @@ Kernel::~Kernel() {
   state_->cpu.set_fault_service(nullptr);
   state_->vm.set_fault_observer(nullptr);
   state_->vm.oom().attach(nullptr);
+  state_->vm.set_charge(nullptr);
   if (state_->vm.blocking() == this) state_->vm.set_blocking(nullptr);
   if (state_->vm.reclaimer().tasks() == this) state_->vm.reclaimer().attach(nullptr);
 }

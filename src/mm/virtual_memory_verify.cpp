@@ -114,7 +114,7 @@ void VirtualMemory::verify(Verify level) const {
     cached += state.swap.cached().value();
     CHECK(static_cast<int64_t>(cached) == physical_.stat().get(VmItem::nr_file_pages), "nr_file_pages {}, caches hold {}", physical_.stat().get(VmItem::nr_file_pages), cached);
     uint64_t tables = state.kernel_table.tables();
-    for (const AddressSpace::State& s : state.spaces) tables += s.tables.tables() + 1;
+    for (const AddressSpace::State& s : state.spaces) tables += s.tables.tables() + s.tables.root_frames();
     const uint64_t frames = physical_.frames_by_state()[static_cast<size_t>(FrameState::PageTable)];
     CHECK(tables == frames, "{} frames in page tables, counted {}", frames, tables);
     return;
