@@ -12,6 +12,7 @@
 
 #include "host_console.h"
 #include "vitro/base/trace_file.h"
+#include "vitro/fs/disk_device.h"
 #include "vitro/fs/host_stream.h"
 #include "vitro/fs/process_view.h"
 #include "vitro/fs/vfs.h"
@@ -150,10 +151,12 @@ Result<void, UserError> Machine::mount_file_systems() {
 
 // The swap partition, as mkswap and swapon -a would have it.
 Result<void, UserError> Machine::enable_swap() {
+  const Status node = fs::add_disk_device(*vfs_, *swap_disk_, 16);
+  CHECK(node, "making /dev/{}: {}", swap_disk_->name(), node ? "" : errno_name(node.error()));
   const Pages pages = swap_disk_->size().pages_down();
   const std::vector<std::byte> header = mm::SwapSpace::make_header(pages);
   CHECK(swap_disk_->poke(0, header), "writing the header of {}", swap_disk_->name());
-  mm::SwapSource source{.path = "/dev/vdb", .disk = swap_disk_.get(), .extents = {{0, pages.value(), 0}}, .partition = true, .identity = 1};
+  mm::SwapSource source{.path = "/dev/vdb", .disk = swap_disk_.get(), .extents = {{0, pages.value(), 0}}, .partition = true, .identity = fs::disk_device_number(16)};
   if (const Status on = vm_->swap().swap_on(std::move(source), header, std::nullopt); !on)
     return fail(UserError{fmt::format("--swap {}: {}", options_.swap.value(), errno_name(on.error())), "give it at least 40K, or the machine more --ram"});
   return {};
