@@ -43,7 +43,7 @@ bool Reclaimer::State::allow_direct_reclaim() {
   if (kswapd_failures >= kMaxReclaimRetries) return true;
   uint64_t reserve = 0, free = 0;
   for (const Zone& z : vm.physical().zones()) {
-    if (z.managed().value() == 0 || zone_reclaimable(z.index()) == 0) continue;
+    if (z.index() > kZoneNormal || z.managed().value() == 0 || zone_reclaimable(z.index()) == 0) continue;
     reserve += z.watermark(Watermark::Min).value();
     free += z.free_frames().value();
   }
