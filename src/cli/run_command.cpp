@@ -22,7 +22,7 @@ namespace vitro::cli {
 namespace {
 
 struct RunOptions {
-  std::string ram = "1G", disk = "16G", reserved = "0", highmem, pti = "off";
+  std::string ram = "1G", disk = "16G", reserved = "0", swap = "0", highmem, pti = "off";
   TlbOptions tlb;
   std::string mmu = "exact", verify = "off", log_level = "warn";
   std::string trace, trace_out = "-";
@@ -65,6 +65,8 @@ Result<machine::MachineOptions, UserError> machine_options(const RunOptions& o) 
   machine::MachineOptions m;
   m.ram = TRY(parse_size("--ram", o.ram));
   m.disk = TRY(parse_size("--disk", o.disk));
+  m.swap = TRY(parse_size("--swap", o.swap));
+  if (m.swap.value() != 0 && m.swap < kib(40)) return fail(UserError{fmt::format("--swap {} is too small", o.swap), "swap takes at least 40K"});
   m.reserved = TRY(parse_size("--reserved", o.reserved));
   if (!o.highmem.empty()) {
     m.highmem = TRY(parse_size("--highmem", o.highmem));
@@ -186,6 +188,7 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
   run_command->add_option("--bind", o->binds, "Show a host file or directory to the guest (read-only)")->type_name("HOST[:GUEST]")->take_all()->allow_extra_args(false);
   run_command->add_option("--env", o->environment, "Set a variable in the program's environment")->type_name("NAME=VALUE")->take_all()->allow_extra_args(false);
   run_command->add_option("--disk", o->disk, "Size of the simulated disk that takes what the guest writes (default 16G)")->type_name("SIZE");
+  run_command->add_option("--swap", o->swap, "Size of a swap partition, /dev/vdb, in use from boot on (default: none)")->type_name("SIZE");
   run_command->add_option("--reserved", o->reserved, "Memory that boot reserves beyond the default")->type_name("SIZE");
   run_command->add_option("--highmem", o->highmem, "RAM from this address on is high memory, outside the kernel's direct map (default: none)")->type_name("START");
   run_command->add_option("--pti", o->pti, "Page-table isolation: user mode runs on tables without the kernel; on or off (default off)")->check(CLI::IsMember({"on", "off"}));

@@ -6,7 +6,9 @@
 
 #include "fs/proc_physical.h"
 #include "fs/proc_tree.h"
+#include "vitro/mm/oom.h"
 #include "vitro/mm/reclaim.h"
+#include "vitro/mm/swap.h"
 #include "vitro/base/rng.h"
 #include "vitro/mm/physical_memory.h"
 #include "vitro/mm/writeback.h"
@@ -154,6 +156,28 @@ void add_sysctl(PseudoDirectory& root, const ProcContext& c, std::vector<Tunable
         vm.overcommit_kbytes = 0;  // overcommit_ratio_handler
       },
       0, INT32_MAX));
+  const auto setting = [&all](std::string name, auto& field, int64_t low, int64_t high) {
+    using T = std::remove_reference_t<decltype(field)>;
+    all.push_back(integer_tunable(
+        "vm/" + name, [&field] { return static_cast<int64_t>(field); }, [&field](int64_t v) { field = static_cast<T>(v); }, low, high));
+  };
+  setting("page-cluster", vm.swap().page_cluster, 0, 31);
+  setting("panic_on_oom", vm.oom().panic_on_oom, 0, 2);
+  setting("oom_kill_allocating_task", vm.oom().kill_allocating_task, 0, INT32_MAX);
+  setting("oom_dump_tasks", vm.oom().dump_tasks, 0, INT32_MAX);
+  mm::Watermarks& marks = vm.physical().watermarks();
+  all.push_back(integer_tunable(
+      "vm/min_free_kbytes", [&marks] { return static_cast<int64_t>(marks.min_free_kbytes()); },
+      [&marks](int64_t v) { marks.set_min_free_kbytes(static_cast<uint64_t>(v)); }, 0, INT32_MAX));
+  all.push_back(integer_tunable(
+      "vm/watermark_scale_factor", [&marks] { return static_cast<int64_t>(marks.watermark_scale_factor()); },
+      [&marks](int64_t v) { marks.set_watermark_scale_factor(static_cast<unsigned>(v)); }, 1, 3000));
+  all.push_back(integer_tunable(
+      "vm/watermark_boost_factor", [&marks] { return static_cast<int64_t>(marks.watermark_boost_factor()); },
+      [&marks](int64_t v) { marks.set_watermark_boost_factor(static_cast<unsigned>(v)); }, 0, INT32_MAX));
+  all.push_back(integer_tunable(
+      "vm/percpu_pagelist_high_fraction", [&marks] { return static_cast<int64_t>(marks.high_fraction()); },
+      [&marks](int64_t v) { marks.set_high_fraction(static_cast<unsigned>(v)); }, 0, INT32_MAX));
   all.push_back(integer_tunable(
       "vm/swappiness", [&vm] { return vm.reclaimer().swappiness; }, [&vm](int64_t v) { vm.reclaimer().swappiness = static_cast<int>(v); }, 0, 200));
   all.push_back(integer_tunable(

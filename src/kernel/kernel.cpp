@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "kernel/profiler.h"
+#include "kernel/oom_service.h"
 #include "kernel/state.h"
 #include "vitro/mm/physical_memory.h"
 
@@ -48,6 +49,8 @@ Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const
   vfs.set_job_control(&state_->jobs);
   vm.set_charge([&clock](Nanoseconds n) { clock.advance(n); });
   state_->boot_tasks();
+  state_->oom = std::make_unique<OomService>(*state_);
+  vm.oom().attach(state_->oom.get());
 }
 
 Kernel::~Kernel() {
@@ -55,6 +58,7 @@ Kernel::~Kernel() {
   state_->cpu.set_fault_service(nullptr);
   state_->vm.set_fault_observer(nullptr);
   state_->vfs.set_job_control(nullptr);
+  state_->vm.oom().attach(nullptr);
   state_->vm.set_charge(nullptr);
   if (state_->vm.blocking() == this) state_->vm.set_blocking(nullptr);
   if (state_->vm.reclaimer().tasks() == this) state_->vm.reclaimer().attach(nullptr);

@@ -4,6 +4,7 @@
 #include "kernel/state.h"
 #include "vitro/mm/kernel_stacks.h"
 #include "vitro/mm/physical_memory.h"
+#include "vitro/mm/swap.h"
 
 namespace vitro::kernel {
 namespace {
@@ -121,7 +122,9 @@ std::shared_ptr<mm::AddressSpace> Kernel::State::share(std::unique_ptr<mm::Addre
 }
 
 mm::MemoryLimits Kernel::State::memory_limits(const Process& p) const {
-  return {p.limits[kLimitStack].soft, p.limits[kLimitData].soft, p.limits[kLimitAs].soft, p.limits[kLimitMemlock].soft};
+  // CAP_IPC_LOCK: root locks as much as there is (mm/mlock.c: can_do_mlock).
+  const uint64_t locked = p.credentials.privileged() ? ~0ull : p.limits[kLimitMemlock].soft;
+  return {p.limits[kLimitStack].soft, p.limits[kLimitData].soft, p.limits[kLimitAs].soft, locked};
 }
 
 // ---- finding ----
@@ -288,6 +291,7 @@ fs::SystemView Kernel::system() const {
   v.open_files = static_cast<uint64_t>(std::ranges::unique(files).begin() - files.begin());
   // fs/file_table.c: files_maxfiles_init: a tenth of memory, at 1 KiB a file.
   v.file_max = std::max<uint64_t>(8192, s.vm.physical().allocator().managed_frames().value() * 4 / 10);
+  for (const mm::SwapAreaState& a : s.vm.swap().areas()) v.swap_areas.push_back({a.path, a.partition, a.size, a.used, a.priority});
   return v;
 }
 

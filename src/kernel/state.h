@@ -13,6 +13,7 @@
 #include "kernel/scheduler.h"
 #include "kernel/symbol_table.h"
 #include "vitro/kernel/kernel.h"
+#include "vitro/mm/oom.h"
 
 namespace vitro::kernel {
 
@@ -118,6 +119,7 @@ struct Kernel::State final : SchedulerPort {
   PidAllocator pids;
   Scheduler scheduler;
   FutexTable futexes;
+  std::unique_ptr<mm::OomTasks> oom;
   SymbolTable symbols;
   ProcessJobControl jobs;
   std::unique_ptr<Profiler> profiler;  // null: nobody asked

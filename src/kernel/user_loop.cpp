@@ -198,20 +198,9 @@ void Kernel::State::user_fault(Task& t, const hw::CpuStop& stop) {
     case BusError:
       t.fault_address = address.value();
       return trap_signal(t, kSigBus, 2, address.value(), kPageFault, stop.fault.error_code, "bus error");
-    case OutOfMemory: {
-      if (fatal_signal_pending(t)) return;  // it is the victim, or another's death is about to help
-      const auto& usage = t.space()->usage();
-      const std::string line = fmt::format(
-          "Out of memory: Killed process {} ({}) total-vm:{}kB, anon-rss:{}kB, file-rss:{}kB, shmem-rss:{}kB, UID:{} pgtables:{}kB "
-          "oom_score_adj:{}",
-          t.process->pid.value(), t.comm, usage.total_vm * 4, usage.rss_anon * 4, usage.rss_file * 4, usage.rss_shmem * 4,
-          t.process->credentials.uid, usage.page_tables * 4, t.process->oom_score_adj);
-      log.append(clock.now(), line);
-      spdlog::warn("{}", line);
-      TRACE(tracer, Event::OomMarkVictim, t.process->pid.value());
-      (void)send(*t.process, nullptr, {.signal = kSigKill, .code = kSiKernel}, true);
+    case OutOfMemory:
+      // Who has to go was decided where the memory was asked for; everybody else tries again (pagefault_out_of_memory).
       return;
-    }
   }
 }
 

@@ -13,10 +13,14 @@
 #include "host_console.h"
 #include "host_terminal.h"
 #include "vitro/base/trace_file.h"
+#include "vitro/fs/disk_device.h"
 #include "vitro/fs/host_stream.h"
 #include "vitro/fs/process_view.h"
 #include "vitro/fs/vfs.h"
 #include "vitro/mm/writeback.h"
+#include "vitro/mm/oom.h"
+#include "vitro/mm/reclaim.h"
+#include "vitro/mm/swap.h"
 #include "vitro/syscalls/table.h"
 
 namespace vitro::machine {
@@ -48,7 +52,10 @@ void report_crash(void* machine) {
 
 Machine::Machine(const MachineOptions& options) : options_(options) {}
 
-Machine::~Machine() { set_crash_reporter(nullptr, nullptr); }
+Machine::~Machine() {
+  set_crash_reporter(nullptr, nullptr);
+  if (vfs_shrinker_) vm_->reclaimer().remove_shrinker(*vfs_shrinker_);
+}
 
 Result<std::unique_ptr<Machine>, UserError> Machine::create(const MachineOptions& options) {
   std::unique_ptr<Machine> machine{new Machine(options)};
@@ -75,6 +82,7 @@ Result<void, UserError> Machine::build() {
   physical.highmem_start = options_.highmem;
   if (physical.extra_reserved.value() > options_.ram.value() / 2)
     return fail(UserError{fmt::format("--reserved {} leaves less than half of the RAM", physical.extra_reserved.value()), "give the machine more --ram"});
+  if (options_.swap.value() != 0) swap_disk_ = hw::make_memory_disk("vdb", options_.swap, *clock_, options_.timing);
   TRY(mm::PhysicalMemory::validate(options_.ram, physical));
   physical_ = mm::PhysicalMemory::create(*ram_, physical, tracer_);
   physical_->set_verify_level(options_.verify);
@@ -85,6 +93,8 @@ Result<void, UserError> Machine::build() {
   console_ = std::make_unique<HostConsole>(
       *cpu_, tracer_, [this](int signal) { return kernel_ && kernel_->signal_foreground(signal); }, [this] { return interrupt_handler_ && interrupt_handler_(); });
   vfs_ = std::make_unique<fs::Vfs>(fs::Vfs::Services{vm_.get(), [](const void* machine) { return static_cast<const Machine*>(machine)->kernel_->realtime(); }, this, clock_.get()});
+  vfs_shrinker_ = std::make_unique<fs::VfsShrinker>(*vfs_, vm_->reclaimer().vfs_cache_pressure);
+  vm_->reclaimer().add_shrinker(*vfs_shrinker_);
   kernel::KernelConfig config;
   config.seed = options_.seed;
   config.boot_time = options_.boot_time;
@@ -93,6 +103,7 @@ Result<void, UserError> Machine::build() {
   vm_->writeback().set_clock(clock_.get());
   vm_->reclaimer().attach(kernel_.get());
   vm_->reclaimer().wake_flusher = [this] { vm_->writeback().wake_flusher(static_cast<uint64_t>(vm_->physical().stat().get(mm::VmItem::nr_dirty))); };
+  (void)kernel_->start_kernel_thread("oom_reaper", [this] { vm_->oom().run_reaper([this] { return kernel_->kernel_thread_should_stop(); }); });
   (void)kernel_->start_kernel_thread("kswapd0", [this] { vm_->reclaimer().run_kswapd([this] { return kernel_->kernel_thread_should_stop(); }); });
   block_store_ = fs::make_block_store(*disk_, *kernel_);
   if ((host_terminal_ = HostTerminal::find())) {
@@ -102,6 +113,7 @@ Result<void, UserError> Machine::build() {
     console_->set_terminal(host_terminal_, terminal_);
   }
   TRY(mount_file_systems());
+  if (swap_disk_) TRY(enable_swap());
   syscalls_ = syscalls::make_table({.strace = options_.strace});
   kernel_->set_syscall_table(syscalls_.get());
   kernel_->set_host_port(console_.get());
@@ -146,6 +158,19 @@ Result<void, UserError> Machine::mount_file_systems() {
   must(vfs_->mount("/run", fs::make_tmpfs(*vfs_, half, 0755), "tmpfs", "rw,nosuid,nodev,noexec,relatime,mode=755"), "/run");
   fs::set_kernel_log(*vfs_, {[this] { return kernel_->kernel_log(); }, [this](std::string_view line) { kernel_->log(std::string(line)); }});
   for (const Bind& bind : later) TRY(offer(bind.host, bind.guest));
+  return {};
+}
+
+// The swap partition, as mkswap and swapon -a would have it.
+Result<void, UserError> Machine::enable_swap() {
+  const Status node = fs::add_disk_device(*vfs_, *swap_disk_, 16);
+  CHECK(node, "making /dev/{}: {}", swap_disk_->name(), node ? "" : errno_name(node.error()));
+  const Pages pages = swap_disk_->size().pages_down();
+  const std::vector<std::byte> header = mm::SwapSpace::make_header(pages);
+  CHECK(swap_disk_->poke(0, header), "writing the header of {}", swap_disk_->name());
+  mm::SwapSource source{.path = "/dev/vdb", .disk = swap_disk_.get(), .extents = {{0, pages.value(), 0}}, .partition = true, .identity = fs::disk_device_number(16)};
+  if (const Status on = vm_->swap().swap_on(std::move(source), header, std::nullopt); !on)
+    return fail(UserError{fmt::format("--swap {}: {}", options_.swap.value(), errno_name(on.error())), "give it at least 40K, or the machine more --ram"});
   return {};
 }
 

@@ -10,6 +10,7 @@ namespace vitro::mm {
 
 AddressSpace::AddressSpace(std::unique_ptr<State> state) : state_(std::move(state)) {
   state_->self = this;
+  state_->number = state_->vm.state().next_space++;
   // arch/x86/mm/mmap.c: mmap_base without randomisation: the gap for an 8 MiB stack is 128 MiB. exec sets the real one.
   layout.mmap_base = kUserEnd - mib(128);
   state_->id = state_->vm.state().next_id++;
@@ -30,8 +31,8 @@ AddressSpace::~AddressSpace() {
     const VirtAddr start = s.vmas.first()->start, end = s.vmas.last()->end;
     CHECK(s.unmap(start, end).has_value(), "unmapping all of an address space failed");
   }
-  CHECK(s.usage.rss_anon + s.usage.rss_file + s.usage.rss_shmem + s.usage.total_vm + s.usage.locked_vm == 0,
-        "left: rss {} {} {}, total {}, locked {}", s.usage.rss_anon, s.usage.rss_file, s.usage.rss_shmem, s.usage.total_vm, s.usage.locked_vm);
+  CHECK(s.usage.rss_anon + s.usage.rss_file + s.usage.rss_shmem + s.usage.total_vm + s.usage.locked_vm + s.usage.swapents == 0,
+        "left: rss {} {} {}, total {}, locked {}, swapped {}", s.usage.rss_anon, s.usage.rss_file, s.usage.rss_shmem, s.usage.total_vm, s.usage.locked_vm, s.usage.swapents);
   s.vm.mmu().flush_pcid(s.pcid, hw::FlushReason::LocalMmShootdown);
   s.vm.state().spaces.remove(s);
 }

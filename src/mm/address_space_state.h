@@ -19,11 +19,13 @@ struct AddressSpace::State {
   VirtualMemory& vm;
   AddressSpace* self = nullptr;
   uint64_t id = 0;
+  uint64_t number = 0;  // never used twice
   SlabObject memory;  // its mm_struct
   hw::Pcid pcid{0};
   PageTable tables;
   VmaTree vmas;
   Usage usage;
+  bool oom_skip = false;     // MMF_OOM_SKIP: killing it frees nothing more
   bool lock_future = false;  // mlockall(MCL_FUTURE)
   // mmap_lock. Held across waits for memory only, never across waits for storage: a fault gives it up and starts again.
   bool locked = false;

@@ -1,6 +1,7 @@
 // A write to a page that is mapped read-only (mm/memory.c: do_wp_page): shared file pages become writable and dirty, private ones are copied
 // unless nobody else holds the frame.
 #include "mm/page_fault.h"
+#include "mm/swap_state.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/page_cache.h"
 
@@ -8,9 +9,13 @@ namespace vitro::mm {
 namespace {
 
 // Nobody else maps or caches it, so the last owner may write to it (page_move_anon_rmap, wp_page_reuse).
-bool reusable(const Frame& f) {
+bool reusable(VirtualMemory& vm, Pfn pfn) {
+  const Frame& f = vm.physical().frames()[pfn];
   if (f.state != FrameState::Anonymous) return false;
-  return f.has(FrameFlag::AnonExclusive) || (f.refcount == 1 && f.mapcount == 1);
+  if (f.has(FrameFlag::AnonExclusive)) return true;
+  if (f.refcount > 1u + f.has(FrameFlag::SwapCache) || f.has(FrameFlag::Locked)) return false;
+  if (f.has(FrameFlag::SwapCache)) vm.swap().state().try_free(pfn);
+  return f.refcount == 1 && f.mapcount == 1;
 }
 
 Attempt make_writable(FaultContext& f, PhysAddr entry) {
@@ -42,7 +47,7 @@ Attempt fault_write_protected(FaultContext& f) {
     f.cost = f.timing().fault_map_page;
     return make_writable(f, *entry);
   }
-  if (old != zero && reusable(frame)) {
+  if (old != zero && reusable(f.vm(), old)) {
     frame.anon_vma = f.vma->anon_vma;
     frame.set(FrameFlag::AnonExclusive);
     frame.set(FrameFlag::Dirty);

@@ -59,7 +59,7 @@ std::optional<Pfn> cached_page(FaultContext& f, PageCache::State& cache, PageInd
   if (frame) {
     const Frame& descriptor = f.space.frames()[*frame];
     if (descriptor.has(FrameFlag::Uptodate) && !descriptor.has(FrameFlag::Locked) && !descriptor.has(FrameFlag::Readahead)) return frame;
-  } else if (!cache.has_storage()) {
+  } else if (!cache.has_storage() && !cache.swapped_to(index)) {
     const auto made = cache.fetch_shmem(index, f.user_flags());
     if (made) return *made;
     end = made.error() == Errno::NoSpace ? Attempt::BusError : f.no_memory();  // promised to nobody, and nothing left to promise

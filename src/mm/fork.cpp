@@ -1,6 +1,7 @@
 // fork(2)'s memory: areas and tables are copied, frames shared (kernel/fork.c: dup_mmap; mm/memory.c: copy_page_range).
 #include "mm/address_space_state.h"
 #include "mm/anon_vma.h"
+#include "mm/swap_state.h"
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
 
@@ -20,6 +21,15 @@ Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& c
     }
     pte = parent.tables.at(entry);  // the allocation may have reclaimed the page
     if (pte.raw == 0) return;
+    if (is_swap(pte)) {
+      // Shared from now on, so neither's alone (copy_nonpresent_pte).
+      pte = swap_pte(slot_of(pte), false);
+      parent.tables.change(a, entry, pte, tlb);
+      parent.vm.swap().state().duplicate(slot_of(pte));
+      ++child.usage.swapents;
+      child.tables.install(*place, pte);
+      return;
+    }
     if (from.copy_on_write() && pte.writable()) {
       parent.tables.change(a, entry, pte.without(Pte::kWritable), tlb);
       pte = pte.without(Pte::kWritable);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "mm/address_space_state.h"
+#include "mm/swap_state.h"
 #include "mm/virtual_memory_state.h"
 #include "vitro/mm/page_cache.h"
 #include "vitro/mm/rmap.h"
@@ -52,8 +53,16 @@ bool known(int advice) {
 void mark_lazily_freeable(AddressSpace::State& s, Vma& v, VirtAddr start, VirtAddr end) {
   TlbGather tlb = s.gather();
   s.tables.for_each(start, end, [&](VirtAddr a, PhysAddr entry, Pte pte) {
+    if (is_swap(pte)) {
+      s.tables.change(a, entry, Pte{}, tlb);
+      --s.usage.swapents;
+      s.vm.swap().state().free_entry(slot_of(pte));
+      return;
+    }
     if (!pte.present() || pte.pfn() == s.vm.physical().zero_frame()) return;
     Frame& f = s.frames()[pte.pfn()];
+    if (f.has(FrameFlag::SwapCache) && f.mapcount == 1 && !f.has(FrameFlag::Locked)) s.vm.swap().state().try_free(pte.pfn());
+    if (f.has(FrameFlag::SwapCache)) return;
     if (f.state != FrameState::Anonymous || f.mapcount != 1 || has(v.flags, VmFlag::Locked)) return;
     f.clear(FrameFlag::Dirty);
     if (pte.accessed() || pte.dirty()) s.tables.change(a, entry, pte.without(Pte::kAccessed | Pte::kDirty), tlb);
@@ -64,7 +73,7 @@ void mark_lazily_freeable(AddressSpace::State& s, Vma& v, VirtAddr start, VirtAd
   });
 }
 
-// MADV_COLD and, while there is no reclaim on demand, MADV_PAGEOUT: pages look unused, so that reclaim takes them first.
+// MADV_COLD: pages look unused, so that reclaim takes them first.
 void make_cold(AddressSpace::State& s, VirtAddr start, VirtAddr end) {
   TlbGather tlb = s.gather();
   s.tables.for_each(start, end, [&](VirtAddr a, PhysAddr entry, Pte pte) {
@@ -75,6 +84,39 @@ void make_cold(AddressSpace::State& s, VirtAddr start, VirtAddr end) {
     f.clear(FrameFlag::Referenced);
     s.vm.lru().deactivate(pte.pfn());
   });
+}
+
+// MADV_PAGEOUT: pages of this space alone are reclaimed at once, whether they were used or not (madvise_cold_or_pageout_pte_range, reclaim_pages).
+void page_out(AddressSpace::State& s, VirtAddr start, VirtAddr end) {
+  std::vector<Pfn> pages;
+  {
+    TlbGather tlb = s.gather();
+    s.tables.for_each(start, end, [&](VirtAddr a, PhysAddr entry, Pte pte) {
+      if (!pte.present() || pte.pfn() == s.vm.physical().zero_frame()) return;
+      Frame& f = s.frames()[pte.pfn()];
+      if (f.mapcount != 1 || !f.has(FrameFlag::Lru) || f.has(FrameFlag::Unevictable)) return;
+      if (pte.accessed()) s.tables.change(a, entry, pte.without(Pte::kAccessed), tlb);
+      f.clear(FrameFlag::Referenced);
+      f.clear(FrameFlag::Workingset);
+      s.vm.get_page(pte.pfn());  // until its turn: the others' may wait
+      pages.push_back(pte.pfn());
+    });
+  }
+  s.vm.reclaimer().reclaim_pages(pages);
+}
+
+// MADV_WILLNEED: begins to read what is swapped out (swapin_walk_pmd_entry).
+void read_swapped(AddressSpace::State& s, VirtAddr start, VirtAddr end) {
+  SwapSpace::State& swap = s.vm.swap().state();
+  std::vector<SwapSlot> slots;
+  s.tables.for_each(start, end, [&](VirtAddr, PhysAddr, Pte pte) {
+    if (is_swap(pte)) slots.push_back(slot_of(pte));
+  });
+  for (const SwapSlot slot : slots) {
+    bool started = false;
+    if (!swap.read_async(slot, Gfp::HighUserMovable, started)) continue;
+  }
+  swap.send(swap.reads, false);
 }
 
 }  // namespace
@@ -119,13 +161,18 @@ Status AddressSpace::madvise(VirtAddr start, Bytes length, int advice) {
         mark_lazily_freeable(s, *v, from, to);
         break;
       case kCold:
-      case kPageOut:
         if (has(v->flags, VmFlag::Locked)) return fail(Errno::Invalid);
         make_cold(s, from, to);
         break;
+      case kPageOut:
+        if (has(v->flags, VmFlag::Locked)) return fail(Errno::Invalid);
+        page_out(s, from, to);
+        break;
       case kWillNeed: {
-        // Anonymous memory has nothing to read ahead (its swapped pages are the swap space's affair).
-        if (!v->file) break;
+        if (!v->file) {
+          read_swapped(s, from, to);
+          break;
+        }
         const auto file = v->file;
         const PageIndex first = v->index_of(from);
         lock.release();

@@ -20,6 +20,7 @@ void change_entries(AddressSpace::State& s, Vma& v, TlbGather& tlb) {
   const uint64_t wanted = entry_bits(v) & rights;
   const Pfn zero = s.vm.physical().zero_frame();
   s.tables.for_each(v.start, v.end, [&](VirtAddr a, PhysAddr entry, Pte pte) {
+    if (!holds_frame(pte)) return;  // a swapped page gets its rights when it comes back
     Pte changed{(pte.raw & ~rights) | wanted};
     if (!changed.writable() && v.accessible() && may_write_at_once(s.frames(), v, changed, zero)) changed = changed.with(Pte::kWritable);
     if (changed != pte) s.tables.change(a, entry, changed, tlb);

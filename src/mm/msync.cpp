@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "mm/address_space_state.h"
+#include "mm/swap_state.h"
 #include "vitro/mm/page_cache.h"
 
 namespace vitro::mm {
@@ -52,7 +53,13 @@ Status AddressSpace::mincore(VirtAddr start, Bytes length, std::vector<uint8_t>&
     const Vma* v = s.vmas.find(at);
     if (!v) return fail(Errno::NoMemory);
     for (const VirtAddr stop = std::min(end, v->end); at < stop; at += Bytes{kPageSize}) {
-      bool resident = holds_frame(s.tables.get(at));
+      const Pte pte = s.tables.get(at);
+      bool resident = holds_frame(pte);
+      if (is_swap(pte)) {
+        const auto f = s.vm.swap().state().find(slot_of(pte));
+        out.push_back(f && s.frames()[*f].has(FrameFlag::Uptodate) ? 1 : 0);
+        continue;
+      }
       if (!resident && v->file) resident = v->file->page_cache().find(v->index_of(at)).has_value();
       out.push_back(resident ? 1 : 0);
     }

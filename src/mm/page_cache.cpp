@@ -23,6 +23,7 @@ PageCache::~PageCache() {
   CHECK(s.page_waiters.empty(), "a page cache is destroyed while somebody waits for it");
   s.abandon_transfers();
   while (const auto entry = s.pages.next(PageIndex{0})) s.remove(entry->index, entry->frame);
+  s.drop_values(PageIndex{0}, PageIndex{~0ull});
   s.vm.state().caches.remove(s);
 }
 

@@ -145,7 +145,12 @@ Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader
       read_ahead_from_marker(index, *f, reader == Reader::Read ? request : ra.pages, ra);
       continue;  // it may have waited
     }
-    if (!has_storage()) return Cached{TRY(fetch_shmem(index, allocation_flags())), false};
+    if (!has_storage()) {
+      if (!swapped_to(index)) return Cached{TRY(fetch_shmem(index, allocation_flags())), major};
+      const auto back = TRY(swap_in(index, allocation_flags(), major));
+      if (back) return Cached{*back, major};
+      continue;
+    }
     if (index.offset() >= backing.size()) return fail(Errno::IoError);  // cut meanwhile
     major = true;
     ReadaheadPlan plan;
@@ -192,7 +197,7 @@ Result<size_t> PageCache::read(Bytes offset, size_t count, ByteSink& sink, Reada
     const size_t n = std::min<uint64_t>({count - done, kPageSize - in_page, size - position});
     const PageIndex index{position >> kPageShift};
     Pfn frame;
-    if (!s.has_storage() && !s.pages.find(index)) {
+    if (!s.has_storage() && !s.pages.find(index) && !s.swapped_to(index)) {
       frame = s.vm.physical().zero_frame();  // a hole is read without being filled (shmem_file_read_iter)
     } else {
       const uint64_t request = std::min(Bytes{in_page + (count - done)}.pages_up().value(), uint64_t{1} << 32);

@@ -10,6 +10,7 @@
 #include "vitro/mm/address_space.h"
 #include "vitro/mm/page_cache.h"
 #include "vitro/mm/readahead.h"
+#include "vitro/mm/swap.h"
 #include "vitro/mm/vma.h"
 
 namespace vitro::mm {
@@ -42,6 +43,7 @@ struct PageCache::State final : CachedRuns {
   ErrorSequence errors;     // of writing
   Nanoseconds dirtied_when{0};  // when it got its first dirty page, or the flusher last put it back
   ListLink dirty_link;      // VirtualMemory's list of caches with dirty pages
+  uint64_t swapped = 0;     // Shmem: pages in swap
   bool accounted_up_front = false;
   ReadaheadWindow window;   // of readers without an open file
   IntrusiveList<Vma, &Vma::mapping_link> mappings;
@@ -60,6 +62,11 @@ struct PageCache::State final : CachedRuns {
   Status add(PageIndex index, Pfn f, Gfp flags);
   // Takes it out; nobody may map it. Frees it unless somebody has pinned it. `shadow`: what is remembered in its place; 0: nothing.
   void remove(PageIndex index, Pfn f, uint64_t shadow = 0);
+  // --- swap_shmem.cpp ---
+  bool swap_out(PageIndex index, Pfn f);
+  // Null: it waited, look again.
+  Result<std::optional<Pfn>> swap_in(PageIndex index, Gfp flags, bool& major);
+  std::optional<SwapSlot> swapped_to(PageIndex index) const;
   // Forgets what the slots of [first, last] hold instead of pages.
   void drop_values(PageIndex first, PageIndex last);
   void unlock(Pfn f);

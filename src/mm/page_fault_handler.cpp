@@ -1,5 +1,6 @@
 // Classifies a page fault and hands it to its kind (arch/x86/mm/fault.c: do_user_addr_fault; mm/memory.c: handle_pte_fault).
 #include "mm/page_fault.h"
+#include "mm/swap_state.h"
 #include "vitro/base/check.h"
 
 namespace vitro::mm {
@@ -41,6 +42,8 @@ Attempt attempt(FaultContext& f, hw::Access access) {
   Attempt result;
   if (f.pte.raw == 0) {
     result = f.vma->file ? fault_file(f) : fault_anonymous(f);
+  } else if (is_swap(f.pte)) {
+    result = fault_swap(f);
   } else if (f.write && !f.pte.writable()) {
     result = fault_write_protected(f);
   } else {

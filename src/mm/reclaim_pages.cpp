@@ -1,5 +1,6 @@
 // What becomes of each page at the end of its list: freed, written, kept or activated (mm/vmscan.c: shrink_folio_list and what it calls).
 #include "mm/reclaim_state.h"
+#include "mm/swap_state.h"
 #include "vitro/base/check.h"
 #include "vitro/base/trace.h"
 
@@ -64,7 +65,10 @@ class PageShrinker {
       ++stat_.nr_ref_keep;
       return Fate::Kept;
     }
-    if (f.state == FrameState::Anonymous && f.has(FrameFlag::SwapBacked)) return activate(f);
+    if (f.state == FrameState::Anonymous && f.has(FrameFlag::SwapBacked) && !f.has(FrameFlag::SwapCache)) {
+      if (!has(sc_.gfp, Gfp::Io)) return Fate::Kept;
+      if (!vm_.swap().state().add_to_swap(pfn)) return activate(f);
+    }
     if (f.mapcount > 0) {
       s_.work(vm_.timing().reclaim_unmap);
       if (!unmap_everywhere(vm_, pfn)) {
@@ -72,7 +76,7 @@ class PageShrinker {
         return activate(f);
       }
     }
-    if (f.state == FrameState::Anonymous) return drop_lazily_freed(pfn);
+    if (f.state == FrameState::Anonymous && !f.has(FrameFlag::SwapCache)) return drop_lazily_freed(pfn);
     if (f.has(FrameFlag::Dirty)) {
       const std::optional<Fate> fate = clean(pfn, verdict);
       if (fate) return *fate;
@@ -82,6 +86,9 @@ class PageShrinker {
 
  private:
   Fate activate(Frame& f) {
+    // No candidate for swapping, so its slot may serve another.
+    SwapSpace& swap = vm_.swap();
+    if (f.has(FrameFlag::SwapCache) && (swap.nearly_full() || f.has(FrameFlag::Mlocked))) swap.state().try_free(vm_.physical().frames().pfn_of(f));
     if (f.has(FrameFlag::Mlocked)) return Fate::Kept;
     f.set(FrameFlag::Active);
     ++stat_.nr_activate[!f.has(FrameFlag::SwapBacked)];
@@ -99,23 +106,48 @@ class PageShrinker {
       f.set(FrameFlag::Reclaim);
       return activate(f);
     }
-    if (verdict == Verdict::ReclaimClean || !has(sc_.gfp, Gfp::Fs) || !sc_.may_writepage) return Fate::Kept;
+    const bool may_enter = has(sc_.gfp, Gfp::Fs) || (f.has(FrameFlag::SwapCache) && has(sc_.gfp, Gfp::Io));
+    if (verdict == Verdict::ReclaimClean || !may_enter || !sc_.may_writepage) return Fate::Kept;
     if (f.refcount != 2) return Fate::Kept;  // somebody works with it
-    if (!file) return activate(f);
+    if (!file) {
+      f.set(FrameFlag::Reclaim);
+      if (f.state == FrameState::Shmem) {
+        if (vm_.swap().total().value() == 0 || !f.page_cache->internals().swap_out(PageIndex{f.index}, pfn)) {
+          f.clear(FrameFlag::Reclaim);
+          return activate(f);
+        }
+      } else {
+        vm_.swap().state().write(pfn);
+      }
+      note_pageout(pfn, "RECLAIM_WB_ANON|RECLAIM_WB_ASYNC");
+      if (f.has(FrameFlag::Writeback) || f.has(FrameFlag::Dirty)) return Fate::Kept;
+      f.clear(FrameFlag::Reclaim);
+      return std::nullopt;
+    }
     f.set(FrameFlag::Reclaim);
     (void)f.page_cache->start_writing_page(PageIndex{f.index});
-    TRACE(vm_.tracer(), Event::MmVmscanWriteFolio, pfn.value(), "RECLAIM_WB_FILE|RECLAIM_WB_ASYNC");
-    s_.stat().add(VmItem::nr_vmscan_write);
-    ++stat_.nr_pageout;
+    note_pageout(pfn, "RECLAIM_WB_FILE|RECLAIM_WB_ASYNC");
     if (f.has(FrameFlag::Writeback) || f.has(FrameFlag::Dirty) || f.has(FrameFlag::Locked)) return Fate::Kept;
     f.clear(FrameFlag::Reclaim);
     return std::nullopt;
   }
 
+  void note_pageout(Pfn pfn, const char* how) {
+    TRACE(vm_.tracer(), Event::MmVmscanWriteFolio, pfn.value(), how);
+    s_.stat().add(VmItem::nr_vmscan_write);
+    ++stat_.nr_pageout;
+  }
+
   // __remove_mapping.
   bool drop_cached(Pfn pfn) {
     Frame& f = s_.frame(pfn);
-    if (f.refcount != 2 || f.has(FrameFlag::Dirty) || f.has(FrameFlag::Writeback) || !f.page_cache) return false;
+    if (f.refcount != 2 || f.has(FrameFlag::Dirty) || f.has(FrameFlag::Writeback)) return false;
+    if (f.has(FrameFlag::SwapCache)) {
+      vm_.swap().state().remove_from_cache(pfn, evict_shadow(vm_, pfn));
+      drop_reference(vm_, pfn);
+      return true;
+    }
+    if (!f.page_cache) return false;
     PageCache::State& cache = f.page_cache->internals();
     const uint64_t shadow = f.has(FrameFlag::SwapBacked) ? 0 : evict_shadow(vm_, pfn);
     cache.remove(PageIndex{f.index}, pfn, shadow);

@@ -1,5 +1,6 @@
 // When reclaim waits, and for what (mm/vmscan.c: reclaim_throttle, throttle_direct_reclaim).
 #include "mm/reclaim_state.h"
+#include "mm/swap_state.h"
 #include "vitro/base/trace.h"
 
 namespace vitro::mm {
@@ -21,6 +22,7 @@ void Reclaimer::State::throttle(Throttle reason, bool kswapd) {
     if (kswapd_failures >= kMaxReclaimRetries || 2 * pending <= reclaimable) return checkpoint(true);
   }
   checkpoint(false);
+  vm.swap().state().submit();  // what we wait for must be on its way
 
   const Nanoseconds from = now();
   (void)vm.blocking()->wait(reason == Throttle::Writeback ? writeback_wait : throttle_wait, Interruptible::No, from + timeout);
@@ -41,7 +43,7 @@ bool Reclaimer::State::allow_direct_reclaim() {
   if (kswapd_failures >= kMaxReclaimRetries) return true;
   uint64_t reserve = 0, free = 0;
   for (const Zone& z : vm.physical().zones()) {
-    if (z.managed().value() == 0 || zone_reclaimable(z.index()) == 0) continue;
+    if (z.index() > kZoneNormal || z.managed().value() == 0 || zone_reclaimable(z.index()) == 0) continue;
     reserve += z.watermark(Watermark::Min).value();
     free += z.free_frames().value();
   }

@@ -62,7 +62,10 @@ void Rmap::add(VirtualMemory& vm, Pfn frame) {
 void Rmap::remove(VirtualMemory& vm, Pfn frame, const Vma& v) {
   Frame& f = vm.physical().frames()[frame];
   CHECK(f.mapcount > 0, "pfn {} is not mapped", frame.value());
-  if (--f.mapcount == 0) vm.physical().stat().add(anonymous(f) ? VmItem::nr_anon_pages : VmItem::nr_mapped, -1);
+  if (--f.mapcount == 0) {
+    vm.physical().stat().add(anonymous(f) ? VmItem::nr_anon_pages : VmItem::nr_mapped, -1);
+    if (f.state == FrameState::Anonymous && f.has(FrameFlag::SwapCache)) vm.physical().allocator().set_state(frame, Order{0}, FrameState::SwapCacheOnly);
+  }
   if (f.has(FrameFlag::Mlocked) && has(v.flags, VmFlag::Locked)) munlock(vm, frame);
 }
 

@@ -1,6 +1,7 @@
 // What reclaim asks of the reverse map: was a frame used, and take it out of every page table (mm/rmap.c: folio_referenced, try_to_unmap).
 #include "mm/reclaim_state.h"
 #include "mm/rmap_walk.h"
+#include "mm/swap_state.h"
 #include "vitro/base/check.h"
 
 namespace vitro::mm {
@@ -41,9 +42,16 @@ bool unmap_everywhere(VirtualMemory& vm, Pfn frame) {
     }
     Pte left{};  // what stays in the entry
     if (f.state == FrameState::Anonymous) {
-      if (f.has(FrameFlag::SwapBacked)) return false;  // has no place to go
       // MADV_FREE: gone, unless it was written again or somebody else holds it.
-      if (pte.dirty() || f.has(FrameFlag::Dirty) || f.refcount != 1 + f.mapcount) {
+      if (f.has(FrameFlag::SwapBacked)) {
+        if (!f.has(FrameFlag::SwapCache)) return false;  // has no place to go
+        if (pte.dirty()) f.set(FrameFlag::Dirty);
+        const SwapSlot slot = SwapSpace::State::slot_of(f);
+        vm.swap().state().duplicate(slot);
+        left = swap_pte(slot, f.has(FrameFlag::AnonExclusive));
+        f.clear(FrameFlag::AnonExclusive);
+        ++s.usage.swapents;
+      } else if (pte.dirty() || f.has(FrameFlag::Dirty) || f.refcount != 1 + f.mapcount) {
         if (pte.dirty()) f.set(FrameFlag::Dirty);
         f.set(FrameFlag::SwapBacked);
         return false;

@@ -25,7 +25,7 @@ bool Reclaimer::State::inactive_is_low(bool file) {
 
 // lruvec_lru_size: zones above the highest that is of use do not count.
 uint64_t Reclaimer::State::list_size(LruList list, unsigned reclaim_idx) {
-  if (reclaim_idx >= kZoneNormal) return lru().size(list);
+  if (reclaim_idx >= kZoneMovable) return lru().size(list);
   const auto item = static_cast<VmItem>(static_cast<unsigned>(VmItem::nr_zone_inactive_anon) + static_cast<unsigned>(list));
   int64_t sum = 0;
   for (unsigned z = 0; z <= reclaim_idx; ++z) sum += stat().get_zone(z, item);

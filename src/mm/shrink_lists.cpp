@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mm/reclaim_state.h"
+#include "mm/swap_state.h"
 #include "vitro/base/check.h"
 #include "vitro/base/trace.h"
 
@@ -136,6 +137,36 @@ void Reclaimer::State::shrink_active(LruList list, uint64_t n, ScanControl& sc) 
   lru().note_put_back(file, taken);
   TRACE(vm.tracer(), Event::MmVmscanLruShrinkActive, 0, taken, activated, deactivated, rotated, sc.priority, flags_text(file, false));
   checkpoint(true);
+}
+
+void Reclaimer::reclaim_pages(std::span<const Pfn> pages) {
+  State& s = *state_;
+  ScanControl sc;
+  sc.reclaim_idx = kZoneMovable;
+  for (size_t at = 0; at < pages.size();) {
+    IsolatedFrames frames;
+    std::array<uint64_t, 2> taken{};
+    for (; at < pages.size() && frames.size < kSwapClusterMax; ++at) {
+      const Pfn pfn = pages[at];
+      Frame& f = s.frame(pfn);
+      const bool file = !f.has(FrameFlag::SwapBacked);
+      if (f.has(FrameFlag::Lru) && !f.has(FrameFlag::Unevictable)) {
+        ++f.refcount;
+        s.lru().isolate(pfn, file);
+        f.clear(FrameFlag::Active);
+        frames.add(pfn);
+        ++s.isolated;
+        ++taken[file];
+      }
+      vm_.put_page(pfn);
+    }
+    ReclaimStat result;
+    s.shrink_frames(frames, sc, result, true);
+    s.put_back(frames);
+    for (const bool file : {false, true}) s.lru().note_put_back(file, taken[file]);
+  }
+  vm_.swap().state().submit();
+  s.checkpoint(true);
 }
 
 }  // namespace vitro::mm

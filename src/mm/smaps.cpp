@@ -1,5 +1,6 @@
 // What the tables say about one area, for /proc/PID/smaps, pagemap and clear_refs (fs/proc/task_mmu.c).
 #include "mm/address_space_state.h"
+#include "mm/swap_state.h"
 #include "mm/virtual_memory_state.h"
 
 namespace vitro::mm {
@@ -14,6 +15,12 @@ AddressSpace::SmapsEntry AddressSpace::smaps(const Vma& v) const {
   const Pfn zero = state_->vm.physical().zero_frame();
   const bool locked = has(v.flags, VmFlag::Locked);
   s.tables.for_each(v.start, v.end, [&](VirtAddr, PhysAddr, Pte pte) {
+    if (is_swap(pte)) {
+      const uint64_t users = std::max<uint64_t>(state_->vm.swap().state().users(slot_of(pte)), 1);
+      e.swap += kPageSize;
+      e.swap_pss_shifted += (kPageSize << kPssShift) / users;
+      return;
+    }
     if (!holds_frame(pte) || pte.pfn() == zero) return;
     const Frame& f = state_->frames()[pte.pfn()];
     // fs/proc/task_mmu.c: smaps_account.
@@ -31,6 +38,13 @@ AddressSpace::SmapsEntry AddressSpace::smaps(const Vma& v) const {
     if (f.mapcount > 1) (dirty ? e.shared_dirty : e.shared_clean) += kPageSize;
     else (dirty ? e.private_dirty : e.private_clean) += kPageSize;
   });
+  // Pages of shared memory that lie in swap (shmem_swap_usage).
+  if (v.file) {
+    const PageCache::State& cache = v.file->page_cache().internals();
+    for (auto at = cache.has_storage() ? std::nullopt : cache.pages.next_value(v.page_offset); at && at->index < v.page_offset + v.pages();
+         at = cache.pages.next_value(at->index + Pages{1}))
+      e.swap += kPageSize;
+  }
   return e;
 }
 
@@ -42,6 +56,10 @@ uint64_t AddressSpace::pagemap_entry(Vpn page) const {
   if (!v) return 0;
   uint64_t word = has(v->flags, VmFlag::SoftDirty) ? kSoftDirty : 0;
   const Pte pte = state_->tables.get(a);
+  if (is_swap(pte)) {
+    const SwapSlot slot = slot_of(pte);
+    return word | 1ull << 62 | slot.area() | (slot.offset() & ((1ull << 50) - 1)) << 5;
+  }
   if (!holds_frame(pte)) return word;
   const Pfn pfn = pte.pfn();
   word |= kPresent | pfn.value();

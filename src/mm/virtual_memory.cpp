@@ -43,6 +43,8 @@ Lru& VirtualMemory::lru() { return state_->lru; }
 Reclaimer& VirtualMemory::reclaimer() { return state_->reclaimer; }
 Writeback& VirtualMemory::writeback() { return state_->writeback; }
 Status MappedFile::sync_mapped(Bytes from, Bytes to) { return page_cache().write_back(from, to); }
+SwapSpace& VirtualMemory::swap() { return state_->swap; }
+OomKiller& VirtualMemory::oom() { return state_->oom; }
 
 Pages VirtualMemory::block_device_pages() const { return Pages{state_->block_pages}; }
 

@@ -10,7 +10,9 @@
 #include "vitro/mm/kernel_stacks.h"
 #include "vitro/mm/kmap.h"
 #include "vitro/mm/lru.h"
+#include "vitro/mm/oom.h"
 #include "vitro/mm/reclaim.h"
+#include "vitro/mm/swap.h"
 #include "vitro/mm/vmalloc.h"
 #include "vitro/mm/writeback.h"
 
@@ -20,7 +22,7 @@ struct VirtualMemory::State {
   explicit State(VirtualMemory& vm)
       : kernel_table(vm.physical(), vm.isolated() ? Isolation::On : Isolation::Off), vmalloc(vm.physical(), kernel_table, vm.mmu(), vm.physical().cpus()),
         kernel_stacks(vm.physical(), vmalloc), kmap(vm.physical(), kernel_table, vm.mmu(), vm.timing()), lru(vm.physical().frames(), vm.physical().stat()),
-        writeback(vm), reclaimer(vm), compaction(vm) {}
+        writeback(vm), reclaimer(vm), oom(vm), swap(vm), compaction(vm) {}
   KernelPageTable kernel_table;
   Vmalloc vmalloc;
   KernelStacks kernel_stacks;
@@ -29,7 +31,10 @@ struct VirtualMemory::State {
   Writeback writeback;
   ShadowNodes shadow_nodes;
   Reclaimer reclaimer;
+  OomKiller oom;
+  SwapSpace swap;
   Compaction compaction;
+  uint64_t next_space = 1;    // numbers of address spaces
   IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
   IntrusiveList<PageCache::State, &PageCache::State::dirty_link> dirty_caches;  // that have dirty pages, in the order in which they became dirty

@@ -4,6 +4,7 @@
 
 #include "mm/anon_vma.h"
 #include "mm/reclaim_state.h"
+#include "mm/swap_state.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/rmap.h"
 
@@ -27,7 +28,10 @@ void verify_area(const AddressSpace::State& s, const Vma& v, Recounts& frames, A
   for (const AnonVmaChain& c : v.anon_chain) CHECK(c.vma == &v && c.same_anon_vma.linked(), "area {:#x}: broken anon_vma chain", v.start.value());
   CHECK((v.file != nullptr) == v.mapping_link.linked(), "area {:#x} is not in its file's list", v.start.value());
   s.tables.for_each(v.start, v.end, [&](VirtAddr a, PhysAddr, Pte pte) {
-    CHECK(holds_frame(pte), "entry of {:#x} is {:#x}", a.value(), pte.raw);
+    if (is_swap(pte)) {
+      CHECK(vm.swap().state().valid(slot_of(pte)), "entry of {:#x} is {:#x}", a.value(), pte.raw);
+      return;
+    }
     CHECK((pte.raw & Pte::kUser) && !(pte.present() && pte.global()), "entry of {:#x} is {:#x}", a.value(), pte.raw);
     CHECK(pte.present() == v.accessible(), "entry of {:#x} is {:#x}, area flags {:#x}", a.value(), pte.raw, static_cast<uint64_t>(v.flags));
     CHECK(!pte.writable() || has(v.flags, VmFlag::Write), "entry of {:#x} is writable, the area is not", a.value());
@@ -107,6 +111,7 @@ void VirtualMemory::verify(Verify level) const {
     // Sums that need no walk.
     uint64_t cached = 0;
     for (const PageCache::State& c : state.caches) cached += c.pages.size();
+    cached += state.swap.cached().value();
     CHECK(static_cast<int64_t>(cached) == physical_.stat().get(VmItem::nr_file_pages), "nr_file_pages {}, caches hold {}", physical_.stat().get(VmItem::nr_file_pages), cached);
     uint64_t tables = state.kernel_table.tables();
     for (const AddressSpace::State& s : state.spaces) tables += s.tables.tables() + s.tables.root_frames();
@@ -115,6 +120,7 @@ void VirtualMemory::verify(Verify level) const {
     return;
   }
   state.lru.verify();
+  state.swap.verify();
 
   Recounts frames;
   uint64_t table_frames = state.kernel_table.tables(), counted_tables = state.kernel_table.counted_tables(), committed = 0;
@@ -138,7 +144,7 @@ void VirtualMemory::verify(Verify level) const {
     const Pfn pfn{number};
     const Frame& f = physical_.frames()[pfn];
     CHECK(f.mapcount == r.mappings, "pfn {}: mapcount {}, {} entries map it", number, f.mapcount, r.mappings);
-    const uint32_t owners = r.mappings + (r.cached ? 1 : 0);
+    const uint32_t owners = r.mappings + (r.cached ? 1 : 0) + (f.has(FrameFlag::SwapCache) ? 1 : 0);
     CHECK(f.refcount >= owners, "pfn {}: refcount {}, {} owners", number, f.refcount, owners);
     pins += f.refcount - owners;
     off_list += !f.has(FrameFlag::Lru);
@@ -158,9 +164,9 @@ void VirtualMemory::verify(Verify level) const {
   CHECK(file_mapped == stat.get(VmItem::nr_mapped), "nr_mapped {}, counted {}", stat.get(VmItem::nr_mapped), file_mapped);
   CHECK(mlocked == stat.get(VmItem::nr_mlock), "nr_mlock {}, counted {}", stat.get(VmItem::nr_mlock), mlocked);
   CHECK(dirty == stat.get(VmItem::nr_dirty), "nr_dirty {}, counted {}", stat.get(VmItem::nr_dirty), dirty);
-  CHECK(writeback == stat.get(VmItem::nr_writeback), "nr_writeback {}, counted {}", stat.get(VmItem::nr_writeback), writeback);
+  CHECK(writeback <= stat.get(VmItem::nr_writeback), "nr_writeback {}, counted {}", stat.get(VmItem::nr_writeback), writeback);
   const auto of = [&](FrameState st) { return cached[static_cast<size_t>(st)]; };
-  const uint64_t shmem = of(FrameState::Shmem), files = of(FrameState::FileCache) + of(FrameState::BlockCache) + shmem;
+  const uint64_t shmem = of(FrameState::Shmem), files = of(FrameState::FileCache) + of(FrameState::BlockCache) + shmem + state.swap.cached().value();
   CHECK(static_cast<int64_t>(files) == stat.get(VmItem::nr_file_pages), "nr_file_pages {}, counted {}", stat.get(VmItem::nr_file_pages), files);
   CHECK(static_cast<int64_t>(shmem) == stat.get(VmItem::nr_shmem), "nr_shmem {}, counted {}", stat.get(VmItem::nr_shmem), shmem);
   CHECK(of(FrameState::BlockCache) == state.block_pages, "{} frames of block devices, counted {}", state.block_pages, of(FrameState::BlockCache));

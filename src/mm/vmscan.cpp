@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mm/reclaim_state.h"
+#include "mm/swap_state.h"
 #include "vitro/base/trace.h"
 
 namespace vitro::mm {
@@ -76,6 +77,7 @@ void Reclaimer::State::shrink_lruvec(ScanControl& sc) {
       nr[list] -= std::min(nr[list], scanned);
     }
   }
+  vm.swap().state().submit();  // blk_finish_plug
   checkpoint(true);
   sc.nr_reclaimed += reclaimed;
   // Anonymous pages age even where none is evicted.
@@ -161,9 +163,8 @@ AllocationContext Reclaimer::context() const {
   return {.reclaiming = t->memalloc, .oom_victim = t->oom_victim};
 }
 
-// Nobody is chosen: the task that cannot have its memory is told so, and its fault ends it.
-bool Reclaimer::out_of_memory(Gfp, Order) { return false; }
+bool Reclaimer::out_of_memory(Gfp gfp, Order order) { return vm_.oom().out_of_memory(gfp, order); }
 
-bool Reclaimer::can_swap() const { return false; }
+bool Reclaimer::can_swap() const { return vm_.swap().free_slots().value() > 0; }
 
 }  // namespace vitro::mm

@@ -1,5 +1,6 @@
 // Unmapping pages (mm/memory.c: zap_pte_range).
 #include "mm/address_space_state.h"
+#include "mm/swap_state.h"
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
 
@@ -28,13 +29,21 @@ void AddressSpace::State::drop_page(Vma& v, Pte pte) {
   }
   --rss_of(f);
   Rmap::remove(vm, pfn, v);
+  // Nobody maps it any more: nobody needs its copy in swap (free_swap_cache).
+  if (f.has(FrameFlag::SwapCache) && f.mapcount == 0 && !f.has(FrameFlag::Locked)) vm.swap().state().try_free(pfn);
   drop_reference(vm, pfn);
 }
 
 void AddressSpace::State::zap(Vma& v, VirtAddr start, VirtAddr end, TlbGather& gather, bool file_only) {
   note_hiwater();
   tables.for_each(std::max(start, v.start), std::min(end, v.end), [&](VirtAddr a, PhysAddr entry, Pte pte) {
-    CHECK(holds_frame(pte), "entry of {:#x}: {:#x}", a.value(), pte.raw);
+    if (is_swap(pte)) {
+      if (file_only) return;
+      tables.change(a, entry, Pte{}, gather);
+      --usage.swapents;
+      vm.swap().state().free_entry(slot_of(pte));
+      return;
+    }
     if (file_only && (pte.pfn() == vm.physical().zero_frame() || frames()[pte.pfn()].state == FrameState::Anonymous)) return;
     tables.change(a, entry, Pte{}, gather);
     drop_page(v, pte);

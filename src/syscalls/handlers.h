@@ -65,6 +65,8 @@ Function sys_uname, sys_sysinfo, sys_sethostname, sys_setdomainname, sys_syslog,
 // sockets.cpp, socket_transfer.cpp
 Function sys_socket, sys_socketpair, sys_bind, sys_listen, sys_accept, sys_accept4, sys_connect, sys_shutdown, sys_getsockname, sys_getpeername, sys_setsockopt,
     sys_getsockopt, sys_sendto, sys_recvfrom, sys_sendmsg, sys_recvmsg;
+// swap.cpp
+Function sys_swapon, sys_swapoff;
 // numa.cpp
 Function sys_get_mempolicy, sys_set_mempolicy;
 // process_memory.cpp

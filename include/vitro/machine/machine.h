@@ -15,6 +15,7 @@
 #include "vitro/hw/clock.h"
 #include "vitro/hw/cpu.h"
 #include "vitro/hw/disk.h"
+#include "vitro/fs/vfs_shrinker.h"
 #include "vitro/hw/mmu.h"
 #include "vitro/hw/ram.h"
 #include "vitro/kernel/kernel.h"
@@ -68,6 +69,7 @@ class Machine {
   explicit Machine(const MachineOptions& options);
   Result<void, UserError> build();
   Result<void, UserError> mount_file_systems();
+  Result<void, UserError> enable_swap();
   // Shows `host` as `guest`, over what is mounted already. For directories and single files.
   Result<void, UserError> offer(const std::string& host, const std::string& guest);
   // Programs that the command line names by absolute path are offered, file by file, where nothing else shows them.
@@ -82,12 +84,13 @@ class Machine {
   std::unique_ptr<hw::Clock> clock_;
   std::unique_ptr<hw::Mmu> mmu_;
   std::unique_ptr<hw::Cpu> cpu_;
-  std::unique_ptr<hw::Disk> disk_;
+  std::unique_ptr<hw::Disk> disk_, swap_disk_;   // swap_disk_: null without --swap
   std::unique_ptr<mm::PhysicalMemory> physical_;
   std::unique_ptr<mm::VirtualMemory> vm_;
   std::unique_ptr<HostConsole> console_;
   std::unique_ptr<fs::BlockStore> block_store_;
   std::unique_ptr<fs::Vfs> vfs_;
+  std::unique_ptr<fs::VfsShrinker> vfs_shrinker_;   // registered with the reclaimer while the machine lives
   std::map<std::string, std::vector<fs::HostOffer>> offered_;   // by mount point, beyond the root's own
   std::shared_ptr<HostTerminal> host_terminal_;                 // null where no standard stream is a terminal
   std::shared_ptr<fs::Tty> terminal_;                           // the guest's /dev/pts/0 on it

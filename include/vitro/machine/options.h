@@ -22,6 +22,7 @@ struct Bind {
 struct MachineOptions {
   Bytes ram = gib(1);
   Bytes disk = gib(16);               // the upper layer's simulated disk
+  Bytes swap{0};                      // a swap partition of this size; 0: none
   Bytes reserved{0};                  // beyond what boot reserves by default
   Bytes highmem{0};                   // --highmem: RAM from here on is high memory; 0: none
   bool isolation = false;             // --pti: page-table isolation

@@ -26,7 +26,9 @@ namespace vitro::mm {
 class Compaction;
 class KernelStacks;
 class Kmap;
+class OomKiller;
 class Reclaimer;
+class SwapSpace;
 class Vmalloc;
 class Writeback;
 
@@ -69,6 +71,8 @@ class VirtualMemory {
   Reclaimer& reclaimer();
   // When dirty pages go to storage.
   Writeback& writeback();
+  SwapSpace& swap();
+  OomKiller& oom();
   // References on an order-0 frame that user memory or a page cache may own: whoever drops the last one takes it off the LRU and frees it.
   // Pair them; what is held while a task waits is counted, so that verify() can tell it from a leak.
   void get_page(Pfn f);

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,9 @@ class Reclaimer final : public ReclaimPort {
 
   // /proc/sys/vm/drop_caches: 1 clean page cache, 2 dentries and inodes, 3 both (fs/drop_caches.c).
   void drop_caches(unsigned what);
+
+  // Reclaims these pages whether they are used or not. Each comes with a reference of get_page(), which is given back (reclaim_pages).
+  void reclaim_pages(std::span<const Pfn> pages);
 
   int swappiness = 60;            // vm.swappiness, 0..200
   int vfs_cache_pressure = 100;   // vm.vfs_cache_pressure

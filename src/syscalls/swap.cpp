@@ -1,0 +1,47 @@
+// swapon(2) and swapoff(2) (mm/swapfile.c).
+#include "syscalls/arguments.h"
+#include "syscalls/handlers.h"
+#include "vitro/fs/disk_device.h"
+#include "vitro/fs/file.h"
+#include "vitro/fs/vfs.h"
+#include "vitro/mm/swap.h"
+
+namespace vitro::syscalls {
+namespace {
+
+constexpr unsigned kPriorityMask = 0x7fff, kPrefer = 0x8000, kDiscard = 0x10000, kDiscardOnce = 0x20000, kDiscardPages = 0x40000;
+
+}  // namespace
+
+Result<long> sys_swapon(Context& c) {
+  const unsigned flags = unsigned_argument(c, 1);
+  if (flags & ~(kPriorityMask | kPrefer | kDiscard | kDiscardOnce | kDiscardPages)) return fail(Errno::Invalid);
+  if (!privileged(c)) return fail(Errno::NotPermitted);
+  const std::string path = TRY(path_argument(c, 0));
+  const auto file = TRY(c.kernel.vfs().open(c.kernel.path_context(c.task), {}, path, fs::kOpenReadWrite, 0));
+  const fs::Attributes a = file->inode().attributes();
+  // A file's pages would have to be found without its file system: only block devices can be used.
+  hw::Disk* disk = fs::disk_of(*file);
+  if ((a.mode & fs::kTypeMask) != fs::kBlockDevice || !disk) return fail(Errno::Invalid);
+  std::vector<std::byte> header(kPageSize);
+  if (disk->size() < Bytes{kPageSize}) return fail(Errno::Invalid);
+  TRY(disk->peek(0, header));
+  mm::SwapSource source{.path = c.kernel.vfs().path_of(file->dentry(), c.kernel.path_context(c.task).root),
+                        .disk = disk,
+                        .extents = {{0, disk->size().pages_down().value(), 0}},
+                        .partition = true,
+                        .identity = a.special_device};
+  const std::optional<int> priority = flags & kPrefer ? std::optional<int>(static_cast<int>(flags & kPriorityMask)) : std::nullopt;
+  return done(c.kernel.vm().swap().swap_on(std::move(source), header, priority));
+}
+
+Result<long> sys_swapoff(Context& c) {
+  if (!privileged(c)) return fail(Errno::NotPermitted);
+  const std::string path = TRY(path_argument(c, 0));
+  const auto file = TRY(c.kernel.vfs().open(c.kernel.path_context(c.task), {}, path, fs::kOpenReadWrite, 0));
+  const fs::Attributes a = file->inode().attributes();
+  if ((a.mode & fs::kTypeMask) != fs::kBlockDevice) return fail(Errno::Invalid);
+  return done(c.kernel.vm().swap().swap_off(a.special_device));
+}
+
+}  // namespace vitro::syscalls
