@@ -39,7 +39,7 @@ CpuStop UnicornCpu::run() {
       const uint32_t why = attention_.exchange(0, std::memory_order_relaxed);
       if (why & kAttentionEmptyTranslations) uc_ctl_flush_tb(uc_);
       if (why & kAttentionStop) return stopped(StopKind::Requested);
-      prepare_single_step();
+      if (const auto stop = prepare_single_step()) return *stop;
     }
     const uc_err error = emulate();
     const bool refused = ending_ == Ending::Refused || ending_ == Ending::StoreToRunningCode;

@@ -180,7 +180,7 @@ class UnicornCpu final : public Cpu {
   std::span<const std::byte> code_at(uint64_t address, std::span<std::byte, 16> buffer) const;
   void drop_translations(PhysAddr first, uint64_t size);
   void step_over_store();
-  void prepare_single_step();
+  std::optional<CpuStop> prepare_single_step();
   void drop_rewritten();
   void map_alias(unsigned k);
 

@@ -59,11 +59,19 @@ std::optional<CpuStop> UnicornCpu::after_refusal(Access access) {
   return stop;
 }
 
-// The next emulate() runs the instruction at rip and no more.
-void UnicornCpu::prepare_single_step() {
+// The next emulate() runs the instruction at rip and no more. A stop where that cannot be fetched: how long it is must be known first.
+std::optional<CpuStop> UnicornCpu::prepare_single_step() {
   const uint64_t rip = read(UC_X86_REG_RIP);
   std::array<std::byte, 16> buffer;
-  const auto code = code_at(rip, buffer);
+  auto code = code_at(rip, buffer);
+  if (code.empty()) {
+    if (const Result<Translation, Fault> t = mmu_.resolve(VirtAddr{rip}, Access::Fetch, Privilege::User); !t) {
+      fault_ = t.error();
+      const bool may_resolve = !precise_faults_ && service_ && !fault_.general_protection;
+      if (!may_resolve || !service_->resolve_without_waiting(fault_, Access::Fetch)) return CpuStop{StopKind::Fault, fault_, Access::Fetch, 0};
+    }
+    code = code_at(rip, buffer);
+  }
   unsigned length = 1;
   if (!code.empty()) {
     const ScannedInstruction i = scan_instruction(code);
@@ -77,6 +85,7 @@ void UnicornCpu::prepare_single_step() {
   step_ = true;
   step_rcx_ = read(UC_X86_REG_RCX);
   split_before(rip + length);
+  return std::nullopt;
 }
 
 void UnicornCpu::step_over_store() {

@@ -100,6 +100,12 @@ bool Writeback::wants_to_throttle() const {
   return dirty_and_writeback() > (l.threshold + l.background) / 2;
 }
 
+// How many more pages may be dirtied before somebody has to look again, so that a small limit is not run over between two looks.
+uint64_t Writeback::room_below(const Limits& l) const {
+  const uint64_t dirty = dirty_and_writeback();
+  return std::max<uint64_t>(dirty < l.threshold ? l.threshold - dirty : 0, 32);
+}
+
 void Writeback::balance() {
   if (!clock_ || dirtied_since_balance_ < next_look_) return;
   Blocking* blocking = vm_.blocking();
@@ -135,6 +141,7 @@ void Writeback::balance() {
           dirtied_since_balance_ = 0;
         }
         next_look_ = dirtied_since_balance_ + std::max<uint64_t>(1, static_cast<uint64_t>(rate * static_cast<double>((kMinPause - pause).value()) / kNanosecondsPerSecond));
+        next_look_ = std::min(next_look_, dirtied_since_balance_ + room_below(l));
         return;
       }
       pause = std::min(pause, kMaxPause);
@@ -143,6 +150,7 @@ void Writeback::balance() {
     paused_when_ = clock_->now();
     dirtied_since_balance_ = 0;
     next_look_ = std::max<uint64_t>(1, static_cast<uint64_t>(rate_limit_ * static_cast<double>(kMinPause.value()) / kNanosecondsPerSecond));
+    next_look_ = std::min(next_look_, room_below(limits()));
     if (rate >= 1) return;
   }
 }

@@ -74,6 +74,7 @@ class Writeback {
   void arm_timer();
   void update_bandwidth();
   uint64_t dirty_and_writeback() const;
+  uint64_t room_below(const Limits& l) const;
   double position_ratio(const Limits& l, uint64_t dirty) const;
 
   VirtualMemory& vm_;
