@@ -91,6 +91,7 @@ Result<int, UserError> run_lab(const LabOptions& o) {
     return status;
   };
   if (o.interactive || (o.file == "-" && ::isatty(0))) {
+    config.echo = false;
     const std::unique_ptr<lab::Lab> lab = TRY(lab::Lab::create(config, output));
     converse(*lab);
     lab->report_leaks();

@@ -14,13 +14,15 @@
 #include "tlb_options.h"
 #include "vitro/machine/machine.h"
 #include "vitro/report/monitor.h"
+#include "vitro/report/progress.h"
+#include "vitro/report/sampler.h"
 #include "vitro/report/statistics.h"
 
 namespace vitro::cli {
 namespace {
 
 struct RunOptions {
-  std::string ram = "1G", disk = "16G", reserved = "0";
+  std::string ram = "1G", disk = "16G", reserved = "0", highmem, pti = "off";
   TlbOptions tlb;
   std::string mmu = "exact", verify = "off", log_level = "warn";
   std::string trace, trace_out = "-";
@@ -32,6 +34,8 @@ struct RunOptions {
   uint64_t seed = 1;
   std::optional<std::string> monitor;
   std::vector<std::string> monitor_at;
+  std::optional<std::string> sample, report;
+  std::string report_out = "-";
   std::vector<std::string> command;
 };
 
@@ -62,6 +66,11 @@ Result<machine::MachineOptions, UserError> machine_options(const RunOptions& o) 
   m.ram = TRY(parse_size("--ram", o.ram));
   m.disk = TRY(parse_size("--disk", o.disk));
   m.reserved = TRY(parse_size("--reserved", o.reserved));
+  if (!o.highmem.empty()) {
+    m.highmem = TRY(parse_size("--highmem", o.highmem));
+    if (m.highmem >= m.ram) return fail(UserError{fmt::format("--highmem {} is not inside the RAM of {}", o.highmem, o.ram), "name an address below --ram"});
+  }
+  m.isolation = o.pti == "on";
   m.mmu = kModes.at(o.mmu);
   m.tlb = TRY(tlb_config(o.tlb, m.mmu));
   m.verify = kVerify.at(o.verify);
@@ -93,6 +102,19 @@ Result<std::unique_ptr<report::Monitor>, UserError> make_monitor(const RunOption
   return TRY(report::Monitor::create(m));
 }
 
+// Nothing: no sampling was asked for.
+Result<std::optional<report::SampleOptions>, UserError> sample_options(const RunOptions& o) {
+  if (!o.sample) {
+    const char* given = o.report ? "--report" : o.report_out != "-" ? "--report-out" : nullptr;
+    if (given) return fail(UserError{fmt::format("{} without --sample", given), "say how often with --sample 1s"});
+    return std::nullopt;
+  }
+  return report::SampleOptions{TRY(report::parse_interval(*o.sample)), o.report.value_or("free"), o.report_out};
+}
+
+// The progress line has the terminal to itself and the guest: nothing else may be on its way there.
+bool progress_is_welcome(const RunOptions& o) { return !o.monitor && !o.strace && !(o.sample && o.report_out == "-") && (o.trace.empty() || o.trace_out != "-"); }
+
 Result<void, UserError> write_file(const std::string& path, const std::string& text) {
   FILE* f = path == "-" ? stderr : std::fopen(path.c_str(), "we");
   const bool written = f && std::fwrite(text.data(), 1, text.size(), f) == text.size() && std::fflush(f) == 0;
@@ -106,21 +128,27 @@ Result<int, UserError> run(const RunOptions& o) {
   spdlog::set_level(spdlog::level::from_str(o.log_level));
   const machine::MachineOptions options = TRY(machine_options(o));
   std::unique_ptr<report::Monitor> checked = TRY(make_monitor(o));  // before the guest starts
+  const std::optional<report::SampleOptions> sampling = TRY(sample_options(o));
   if (!o.stats_json.empty()) TRY(write_file(o.stats_json, ""));
   const std::unique_ptr<machine::Machine> m = TRY(machine::Machine::create(options));
   const bool profile = (o.stats || !o.stats_json.empty()) && o.top != 0;
   if (profile) m->kernel().start_profile();
   std::unique_ptr<report::Monitor> monitor = std::move(checked);  // gone before the machine is
   if (monitor) monitor->attach(*m);
+  const std::unique_ptr<report::Sampler> sampler = sampling ? TRY(report::Sampler::create(*sampling, *m)) : nullptr;
+  std::unique_ptr<report::Progress> progress = progress_is_welcome(o) ? report::Progress::create(*m) : nullptr;
   const machine::Program program{o.command.front(), {o.command.begin() + 1, o.command.end()}};
   std::optional<report::RunStatistics> statistics;
   const kernel::Exit exit = TRY(m->run(program, [&] {
     if (options.verify != mm::Verify::Off) m->verify(options.verify);
     statistics = report::capture(m->vm(), m->mmu(), m->clock(), options.mmu);
     statistics->profile = m->kernel().profile_report(o.top);
+    if (sampler) sampler->at_exit();
     if (monitor) monitor->at_exit();
   }));
   monitor.reset();
+  progress.reset();
+  if (sampler) TRY(sampler->finish());
   if (options.verify != mm::Verify::Off) m->verify(options.verify);
   if (statistics) {
     statistics->exit_status = exit.status;
@@ -149,12 +177,18 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
       ->type_name("COMMANDS");
   run_command->add_option("--monitor-at", o->monitor_at, "Where: exit (default), start, fault=N, time=SECONDS or syscall=NAME; may be repeated")
       ->type_name("WHERE")->take_all()->allow_extra_args(false);
+  run_command->add_option("--sample", o->sample, "Print a row of memory counters at this interval of virtual time: 1s, 500ms (docs/reports.md)")->type_name("INTERVAL");
+  run_command->add_option("--report", o->report, "What a row shows: free (default), sar-r, sar-B, sar-S, sar-W, vmstat, or fields of /proc/meminfo and /proc/vmstat")
+      ->type_name("NAME|FIELD,...");
+  run_command->add_option("--report-out", o->report_out, "Where the rows go (default: stderr); FILE.csv and FILE.json have that form")->type_name("FILE");
   run_command->add_flag("--strace", o->strace, "Print each system call to stderr, as strace does");
   run_command->add_option("--root", o->root, "Use this directory tree as the guest's / (read-only)")->type_name("DIR");
   run_command->add_option("--bind", o->binds, "Show a host file or directory to the guest (read-only)")->type_name("HOST[:GUEST]")->take_all()->allow_extra_args(false);
   run_command->add_option("--env", o->environment, "Set a variable in the program's environment")->type_name("NAME=VALUE")->take_all()->allow_extra_args(false);
   run_command->add_option("--disk", o->disk, "Size of the simulated disk that takes what the guest writes (default 16G)")->type_name("SIZE");
   run_command->add_option("--reserved", o->reserved, "Memory that boot reserves beyond the default")->type_name("SIZE");
+  run_command->add_option("--highmem", o->highmem, "RAM from this address on is high memory, outside the kernel's direct map (default: none)")->type_name("START");
+  run_command->add_option("--pti", o->pti, "Page-table isolation: user mode runs on tables without the kernel; on or off (default off)")->check(CLI::IsMember({"on", "off"}));
   run_command->add_option("--seed", o->seed, "Seed of everything random (default 1)")->type_name("N");
   run_command->add_option("--verify", o->verify, "Check the machine's invariants: off, cheap or full (default off)")->check(CLI::IsMember(keys(kVerify)));
   run_command->add_option("--log-level", o->log_level, "vitro's own diagnostics on stderr: trace, debug, info, warn, err, off")

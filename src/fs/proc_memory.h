@@ -26,6 +26,7 @@ struct MemoryInfo {
   } huge;
   Bytes direct_4k{0}, direct_2m{0}, direct_1g{0};          // of the direct map, by the size of its leaves
   uint64_t dirty_threshold = 0, dirty_background_threshold = 0;  // pages (mm/page-writeback.c: global_dirty_limits)
+  Pages high_total{0}, high_free{0};  // zone HighMem; its lines exist only where it does
 };
 MemoryInfo collect_memory_info(mm::VirtualMemory& vm, const SystemView& system);
 

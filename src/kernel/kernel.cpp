@@ -46,6 +46,7 @@ Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const
   cpu.set_fault_service(this);
   vm.set_fault_observer(this);
   vfs.set_job_control(&state_->jobs);
+  vm.set_charge([&clock](Nanoseconds n) { clock.advance(n); });
   state_->boot_tasks();
 }
 
@@ -54,6 +55,7 @@ Kernel::~Kernel() {
   state_->cpu.set_fault_service(nullptr);
   state_->vm.set_fault_observer(nullptr);
   state_->vfs.set_job_control(nullptr);
+  state_->vm.set_charge(nullptr);
   if (state_->vm.blocking() == this) state_->vm.set_blocking(nullptr);
   if (state_->vm.reclaimer().tasks() == this) state_->vm.reclaimer().attach(nullptr);
 }

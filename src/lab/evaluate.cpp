@@ -83,10 +83,10 @@ Result<int64_t, ScriptError> evaluate_number(Session& s, const Expression& e) {
   return v.number;
 }
 
-std::string value_text(Session& s, const Value& v) {
+std::string value_text(Session& s, const Value& v, Base base) {
   switch (v.kind) {
     case Kind::Null: return "NULL";
-    case Kind::Number: return fmt::format("{}", v.number);
+    case Kind::Number: return base == Base::Hexadecimal ? fmt::format("{:#x}", static_cast<uint64_t>(v.number)) : fmt::format("{}", v.number);
     case Kind::Text: return v.text;
     case Kind::Address: case Kind::Memory: return fmt::format("{:#x}", v.address.value());
     case Kind::Pages: return fmt::format("pfn {:#x}", v.frame.value());

@@ -10,8 +10,9 @@ Outcome evaluate(Session& s, const Expression& e);
 Result<int64_t, ScriptError> evaluate_number(Session& s, const Expression& e);
 Outcome evaluate_field(Session& s, const Expression& e);
 
-// As expect and print show it.
-std::string value_text(Session& s, const Value& v);
+// As expect and print show it; numbers in the base asked for.
+enum class Base : uint8_t { Decimal, Hexadecimal };
+std::string value_text(Session& s, const Value& v, Base base = Base::Decimal);
 // Errors: values that cannot be compared.
 Result<bool, ScriptError> holds(const Condition& c, const Value& left, const Value& right);
 

@@ -45,7 +45,7 @@ class Interpreter final : public Lab {
   // Statements inside a repeat are silent where their results only matter in number.
   bool loud() const { return loops_ == 0 || session_.config.verbose; }
   void announce(const Statement& s) {
-    if (loud()) print("{:>4}   {}\n", s.at.line, s.source);
+    if (loud() && session_.config.echo) print("{:>4}   {}\n", s.at.line, s.source);
   }
   void flush_notes() {
     if (loud())
@@ -194,7 +194,9 @@ class Interpreter final : public Lab {
     announce(s);
     const auto compared = compare(*s.condition);
     if (!compared) return stop(compared.error());
-    const std::string left = value_text(session_, compared->left), right = value_text(session_, compared->right);
+    // Who writes 0x41 wants to see 0x42.
+    const Base base = s.condition->source.find("0x") == std::string::npos ? Base::Decimal : Base::Hexadecimal;
+    const std::string left = value_text(session_, compared->left, base), right = value_text(session_, compared->right, base);
     if (!compared->holds) return stop(Ending::Kind::ExpectFailed, s.at, fmt::format("expect {}: left is {}, right is {}", s.condition->source, left, right));
     if (loud()) print("{}holds: {}\n", kIndent, left == right ? left : fmt::format("{} and {}", left, right));
     return Flow::On;

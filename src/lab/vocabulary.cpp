@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace vitro::lab {
 namespace {
@@ -25,8 +26,8 @@ constexpr Operation kOperations[] = {
     {GetFreePages, "get_free_page", K::Pointer, "f", "p = get_free_page [FLAGS]", "one frame"},
     {GetFreePages, "__get_free_page", K::Pointer, "f", "", ""},
     {GetZeroedPage, "get_zeroed_page", K::Pointer, "f", "p = get_zeroed_page [FLAGS]", "one frame, cleared"},
-    {CacheCreate, "kmem_cache_create", K::Cache, "nso", "c = kmem_cache_create NAME SIZE [align=N] [ctor=BYTE] [SLAB_FLAGS]",
-     "a slab cache; ctor fills new objects with a byte"},
+    {CacheCreate, "kmem_cache_create", K::Cache, "nso", "c = kmem_cache_create NAME SIZE [OPTIONS]",
+     "a slab cache; OPTIONS: align=N, ctor=BYTE (fills new objects with it), SLAB_FLAGS"},
     {CacheAlloc, "kmem_cache_alloc", K::Pointer, "cf", "o = kmem_cache_alloc C [FLAGS]", "an object of a cache"},
     {CacheZalloc, "kmem_cache_zalloc", K::Pointer, "cf", "o = kmem_cache_zalloc C [FLAGS]", "the same, cleared"},
     {CacheFree, "kmem_cache_free", K::None, "cp", "kmem_cache_free C O", "gives an object back to its cache"},
@@ -218,7 +219,7 @@ std::string suggestion(std::string_view word, std::span<const std::string_view> 
 
 std::string vocabulary_text() {
   std::string out = "Statements\n";
-  const auto row = [&](std::string_view usage, std::string_view help) { fmt::format_to(std::back_inserter(out), "  {:<42} {}\n", usage, help); };
+  const auto row = [&](std::string_view usage, std::string_view help) { fmt::format_to(std::back_inserter(out), "  {:<44} {}\n", usage, help); };
   for (const Topic& t : kStatements) row(t.name, t.help);
   out += "\nOperations (FLAGS: GFP_KERNEL where none are given)\n";
   for (const Operation& o : kOperations)
@@ -231,8 +232,17 @@ std::string vocabulary_text() {
   row("NAME", "a variable: addresses, frames, cache, page-table walk");
   out += "\nset\n";
   for (const Topic& t : kSettings) row(t.name, t.help);
-  fmt::format_to(std::back_inserter(out), "\nFLAGS, joined with |\n  {}\nSLAB_FLAGS, joined with |\n  {}\n", fmt::join(gfp_names(), " "),
-                 fmt::join(slab_flag_names(), " "));
+  const auto words = [&](std::string_view title, const std::vector<std::string_view>& names) {
+    fmt::format_to(std::back_inserter(out), "\n{}, joined with |\n", title);
+    std::string line = " ";
+    for (std::string_view name : names) {
+      if (line.size() + name.size() > 110) out += std::exchange(line, " ") + "\n";
+      line += fmt::format(" {}", name);
+    }
+    out += line + "\n";
+  };
+  words("FLAGS", gfp_names());
+  words("SLAB_FLAGS", slab_flag_names());
   return out;
 }
 

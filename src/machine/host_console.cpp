@@ -89,6 +89,7 @@ bool HostConsole::wait(int timeout_ms, Idle idle) {
                       (idle == Idle::Forever || !terminal_->readers.empty());
   if (typing) fds[n++] = {host_terminal_->fd(), POLLIN, 0};
   if (n == 0) return false;
+  before_output();  // what a person types comes next
   sigset_t alarm;  // it only looks for what is waited for here
   ::sigemptyset(&alarm);
   ::sigaddset(&alarm, SIGALRM);

@@ -10,6 +10,7 @@
 #include "vitro/base/wait_queue.h"
 #include "vitro/fs/host_stream.h"
 #include "vitro/kernel/kernel.h"
+#include "vitro/machine/machine.h"
 
 namespace vitro::machine {
 
@@ -41,6 +42,13 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
 
   bool ready(int host_fd) override;
   WaitQueue& queue(int host_fd) override { return queues_.at(static_cast<size_t>(host_fd)); }
+  void before_output() override {
+    if (listener_) listener_->before_output();
+  }
+  void after_output(char last) override {
+    if (listener_) listener_->after_output(last);
+  }
+  void set_output_listener(OutputListener* l) { listener_ = l; }
   bool wait_for_input() override;
   bool wait_for_input_until(Nanoseconds until_event) override;
   bool poll_host() override;
@@ -58,6 +66,7 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
   std::array<WaitQueue, kStreams> queues_;
   std::shared_ptr<HostTerminal> host_terminal_;
   std::shared_ptr<fs::Tty> terminal_;
+  OutputListener* listener_ = nullptr;
   int interrupted_ = 0;
   int ended_by_ = 0;
 };

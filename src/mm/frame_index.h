@@ -55,6 +55,8 @@ class FrameIndex {
   void erase_value(PageIndex index);
   std::optional<ValueEntry> next_value(PageIndex from) const;
   uint64_t values() const { return values_; }
+  // The page at `index` has moved to another frame.
+  void replace(PageIndex index, Pfn frame);
   bool dirty(PageIndex index) const;
   void set_dirty(PageIndex index, bool on);
 

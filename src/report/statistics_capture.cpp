@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "vitro/fs/process_view.h"
+#include "vitro/mm/kmap.h"
 #include "vitro/mm/physical_memory.h"
 #include "vitro/report/statistics.h"
 
@@ -36,6 +37,11 @@ RunStatistics capture(mm::VirtualMemory& vm, const hw::Mmu& mmu, const hw::Clock
   }
   s.cycles_l2_hit = vm.timing().cycles_l2_tlb_hit;
   s.cycles_walk_reference = vm.timing().cycles_walk_reference;
+  if (vm.isolated()) s.isolation_switches = mmu.counters().isolation_switches;
+  if (vm.physical().high_start() < Pfn{vm.physical().ram().frames().value()}) {
+    const mm::Kmap::Counters& k = vm.kmap().counters();
+    s.kmaps = RunStatistics::Kmaps{k.maps, k.reused, k.flushes, k.atomic_maps, k.cost};
+  }
   s.instructions = clock.instructions();
   s.virtual_time = clock.now();
   std::istringstream lines(fs::vmstat_text(vm));

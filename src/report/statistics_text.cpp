@@ -74,6 +74,7 @@ std::string to_text(const RunStatistics& s) {
                      hw::flush_reason_name(static_cast<hw::FlushReason>(i)));
     }
     fmt::format_to(to, "  {:<11} {}\n", "flushes", flushes.empty() ? fmt::format("{:>15}", 0) : flushes);
+    if (s.isolation_switches) fmt::format_to(to, "  {:<11} {:>15} between user mode's tables and the kernel's\n", "CR3 writes", grouped(*s.isolation_switches));
     fmt::format_to(to, "  {:<11} {:>15} in L2 hits, {} in walks\n", "cycles", grouped(t.l2_hit_cycles), grouped(t.walk_cycles));
   } else {
     fmt::format_to(to, "\nTLB           not counted in fast mode\n");

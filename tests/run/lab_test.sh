@@ -45,6 +45,11 @@ check "lines are counted on" grep -q "^line:2:1: unknown operation 'kfre': did y
 check "what is left at the end" grep -q 'line 4: q\[i\] = kmalloc 8: 2 allocations, 16 bytes' "$scratch/out"
 check "the language in tables" bash -c '"$1" lab --list | grep -q kmem_cache_create' - "$vitro"
 
+block() { awk -v after="$1" 'index($0, after) { found = 1 } found && /^```/ { if (inside) exit; inside = 1; next } inside' docs/lab.md; }
+"$vitro" lab --list >"$scratch/list"
+equal "docs/lab.md has the language as it is (vitro lab --list)" "$(cat "$scratch/list")" "$(block 'prints all of the language')"
+for file in guest/labs/*.lab; do check "docs/lab.md names $file" grep -q "\`$(basename "$file")\`" docs/lab.md; done
+
 n=0
 for file in guest/labs/*.lab; do
   n=$((n + 1))

@@ -18,6 +18,7 @@ namespace vitro::lab {
 struct LabConfig {
   Bytes ram = mib(256);
   unsigned cpus = 1;
+  bool echo = true;      // repeats each line in front of what it did
   bool verbose = false;  // says what each step inside a repeat changed, too
   bool verify = false;   // recounts all of the memory manager's state after each step and repeat, as long as the script has corrupted nothing itself
 };

@@ -27,6 +27,14 @@ namespace vitro::machine {
 class HostConsole;
 class HostTerminal;
 
+// Told of what the guest writes to the host's terminal, so that what else stands there can make way.
+class OutputListener {
+ public:
+  virtual ~OutputListener() = default;
+  virtual void before_output() = 0;
+  virtual void after_output(char last) = 0;
+};
+
 class Machine {
  public:
   // Errors: RAM out of range, unknown trace event, unwritable trace file, an offer that does not exist.
@@ -39,6 +47,9 @@ class Machine {
 
   // Who gets the host's SIGINT instead of the guest. False: the guest gets it after all. Called between tasks and behind a task's run in user mode. Null: nobody.
   void set_interrupt_handler(std::function<bool()> handler) { interrupt_handler_ = std::move(handler); }
+
+  // Null: nobody.
+  void set_output_listener(OutputListener* listener);
 
   const MachineOptions& options() const { return options_; }
   hw::Ram& ram() { return *ram_; }

@@ -131,6 +131,7 @@ TEST(Lab, ExpectationsThatFailShowBothSides) {
   EXPECT_EQ(e.kind, Ending::Kind::ExpectFailed);
   EXPECT_EQ(e.status(), 1);
   EXPECT_EQ(e.what, "expect cache(p) == kmalloc-96: left is kmalloc-128, right is kmalloc-96");
+  EXPECT_EQ(r.run("write p 0 0x41\nexpect byte(p, 0) == 0x42").what, "expect byte(p, 0) == 0x42: left is 0x41, right is 0x42");
   const Ending none = r.run("expect_error \"double free\" kfree p");
   EXPECT_EQ(none.kind, Ending::Kind::ExpectFailed);
   const Ending other = r.run("expect_error \"poison\" kfree p");
