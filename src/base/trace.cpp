@@ -19,7 +19,7 @@ using enum FieldFormat;
 constexpr TraceField kPageFault[] = {{"address", Hex}, {"ip", Hex}, {"error_code", Hex}, {"kind", Word}, {"pfn", Hex},
                                      {"cost_ns", Unsigned}, {"insn", Quoted}, {"sym", Word}};
 constexpr TraceField kTlbMiss[] = {{"level", Word}, {"address", Hex}, {"page_size", Word}, {"refs", Unsigned}};
-constexpr TraceField kTlbFlush[] = {{"pages", Signed}, {"reason", Word}};
+constexpr TraceField kTlbFlush[] = {{"pages", ColonSigned}, {"reason", ColonText}, {"reason_code", Parentheses}};
 constexpr TraceField kSysEnter[] = {{"nr", Signed}, {"name", Word}, {"args", Quoted}};
 constexpr TraceField kSysExit[] = {{"nr", Signed}, {"name", Word}, {"ret", Signed}};
 constexpr TraceField kSignalGenerate[] = {{"sig", Signed}, {"errno", Signed}, {"code", Signed}, {"comm", Word}, {"pid", Signed}};
@@ -150,16 +150,28 @@ bool glob_match(std::string_view pattern, std::string_view text) {
 void append_trace_line(std::string& out, const TraceRecord& record, const TraceEventSpec& spec) {
   const uint64_t us = record.time.value() / 1000;
   auto to = std::back_inserter(out);
-  fmt::format_to(to, "{:>16}-{:<7} [{:03}] ..... {:5}.{:06}: {}:", record.comm, record.pid.value(), record.cpu, us / 1000000, us % 1000000, spec.name);
+  fmt::format_to(to, "{:>16}-{:<7} [{:03}] ..... {:5}.{:06}: {}:", record.pid.value() == 0 ? "<idle>" : record.comm, record.pid.value(), record.cpu, us / 1000000, us % 1000000, spec.name);
   for (size_t i = 0; i < spec.fields.size() && i < record.values.size(); ++i) {
     const TraceValue& v = record.values[i];
-    fmt::format_to(to, " {}=", spec.fields[i].name);
+    switch (spec.fields[i].format) {
+      case ColonSigned:
+        fmt::format_to(to, " {}:{}", spec.fields[i].name, static_cast<int64_t>(v.number));
+        continue;
+      case ColonText:
+        fmt::format_to(to, " {}:{}", spec.fields[i].name, v.text);
+        continue;
+      case Parentheses:
+        fmt::format_to(to, " ({})", static_cast<int64_t>(v.number));
+        continue;
+      default:
+        fmt::format_to(to, " {}=", spec.fields[i].name);
+    }
     switch (spec.fields[i].format) {
       case Hex: fmt::format_to(to, "0x{:x}", v.number); break;
       case Unsigned: fmt::format_to(to, "{}", v.number); break;
       case Signed: fmt::format_to(to, "{}", static_cast<int64_t>(v.number)); break;
       case Word: out += v.text.empty() ? std::string_view("-") : v.text; break;
-      case Quoted: out += '"', out += v.text, out += '"'; break;
+      default: out += '"', out += v.text, out += '"'; break;
     }
   }
   out += '\n';

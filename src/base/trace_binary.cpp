@@ -28,7 +28,6 @@ void put_text(std::string& out, std::string_view text) {
   put_number(out, text.size());
   out += text;
 }
-bool is_text(FieldFormat f) { return f == FieldFormat::Word || f == FieldFormat::Quoted; }
 
 class BinaryTraceSink final : public TraceSink {
  public:
@@ -62,7 +61,7 @@ class BinaryTraceSink final : public TraceSink {
     for (size_t i = 0; i < record.values.size(); ++i) {
       const FieldFormat format = spec.fields[i].format;
       if (is_text(format)) put_number(payload_, numbers[i]);
-      else put_number(payload_, format == FieldFormat::Signed ? zigzag(static_cast<int64_t>(record.values[i].number)) : record.values[i].number);
+      else put_number(payload_, is_signed(format) ? zigzag(static_cast<int64_t>(record.values[i].number)) : record.values[i].number);
     }
     ++chunk_records_;
     if (payload_.size() >= kChunkSize) end_chunk();
@@ -210,7 +209,7 @@ Result<void, UserError> TraceReader::read_header(const std::string& path) {
     for (Field& field : event.fields) {
       field.name = text();
       field.format = static_cast<FieldFormat>(byte());
-      if (field.format > FieldFormat::Quoted) ok = false;
+      if (field.format > kLastFieldFormat) ok = false;
     }
     for (const Field& field : event.fields) event.raw_fields.push_back({field.name.c_str(), field.format});
     event.spec = {event.name.c_str(), event.group.c_str(), event.raw_fields};
@@ -266,7 +265,7 @@ bool TraceReader::read_chunk(std::string_view payload, uint32_t records, const V
           if (in.ok && n >= texts_.size()) return false;
           values.emplace_back(in.ok ? std::string_view(*texts_[n]) : std::string_view{});
         } else {
-          values.emplace_back(field.format == FieldFormat::Signed ? static_cast<uint64_t>(unzigzag(n)) : n);
+          values.emplace_back(is_signed(field.format) ? static_cast<uint64_t>(unzigzag(n)) : n);
         }
       }
       if (!in.ok) return false;

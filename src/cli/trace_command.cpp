@@ -1,8 +1,12 @@
 // vitro trace: prints, filters, counts and converts binary traces.
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "commands.h"
@@ -13,8 +17,9 @@ namespace vitro::cli {
 namespace {
 
 struct TraceOptions {
-  std::string file, where, format = "text", count_by;
-  bool count = false;
+  std::vector<std::string> words;  // FILE, and after --count perhaps "by FIELD"
+  std::string where, format = "text", count_by;
+  bool count = false, events = false;
 };
 
 constexpr const char* kFtraceHeader =
@@ -23,46 +28,98 @@ constexpr const char* kFtraceHeader =
     "#                              ||| / _-=> migrate-disable\n#                              |||| /     delay\n"
     "#           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION\n#              | |         |   |||||     |         |\n";
 
+// Standard output through a large buffer; the first failure is kept.
+class Output {
+ public:
+  std::string text;
+  bool drain_if_large() { return text.size() < (1 << 16) || drain(); }
+  bool drain() {
+    if (!error_ && std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) error_ = errno;
+    text.clear();
+    return !error_;
+  }
+  Result<void, UserError> finish() {
+    if (drain() && std::fflush(stdout) != 0) error_ = errno;
+    if (!error_) return {};
+    return fail(UserError{fmt::format("cannot write to the standard output: {}", std::strerror(error_)), "free some space, or read all of it"});
+  }
+
+ private:
+  int error_ = 0;
+};
+
+void print_counts(std::string& out, const std::map<std::string, uint64_t>& counts) {
+  std::multimap<uint64_t, std::string, std::greater<>> by_count;
+  for (const auto& [value, n] : counts) by_count.emplace(n, value);
+  for (const auto& [n, value] : by_count) fmt::format_to(std::back_inserter(out), "{:>10} {}\n", n, value.empty() ? "-" : value);
+}
+
+// The columns: fields of those events that match.
+Result<report::CsvTable, UserError> csv_table(const std::string& file, const report::TraceQuery* query) {
+  const std::unique_ptr<TraceReader> reader = TRY(TraceReader::open(file));
+  std::set<const TraceReader::EventType*> seen;
+  reader->for_each([&](const TraceReader::EventType& type, const TraceRecord& record) {
+    if (!query || query->matches(type, record)) seen.insert(&type);
+    return true;
+  });
+  std::vector<const TraceReader::EventType*> in_order;
+  for (const auto& type : reader->events())
+    if (seen.contains(&type)) in_order.push_back(&type);
+  return report::CsvTable(in_order);
+}
+
 Result<int, UserError> run_trace(const TraceOptions& o) {
-  const std::unique_ptr<TraceReader> reader = TRY(TraceReader::open(o.file));
+  const std::string& file = o.words.front();
+  const std::unique_ptr<TraceReader> reader = TRY(TraceReader::open(file));
   std::unique_ptr<report::TraceQuery> query;
-  if (!o.where.empty()) query = TRY(report::TraceQuery::parse(o.where));
-  std::string out;
-  const auto drain = [&] {
-    const bool ok = std::fwrite(out.data(), 1, out.size(), stdout) == out.size();
-    out.clear();
-    return ok;
-  };
-  if (o.format == "ftrace") out += kFtraceHeader;
+  if (!o.where.empty()) query = TRY(report::TraceQuery::parse(o.where, reader->events()));
+  if (!o.count_by.empty()) TRY(report::check_trace_field("--count by", o.count_by, reader->events()));
+  Output out;
+  std::optional<report::CsvTable> csv;
+  const bool print = !o.count && o.count_by.empty(), json = print && o.format == "json";
+  if (print && o.format == "csv") csv.emplace(TRY(csv_table(file, query.get())));
+  if (print && o.format == "ftrace") out.text += kFtraceHeader;
+  if (csv) csv->append_header(out.text);
+  if (json) out.text += "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[";
   uint64_t matched = 0;
   std::map<std::string, uint64_t> counts;
-  std::string csv_event;
-  bool written = true;
   const bool whole = reader->for_each([&](const TraceReader::EventType& type, const TraceRecord& record) {
     if (query && !query->matches(type, record)) return true;
     ++matched;
     if (!o.count_by.empty()) {
       ++counts[report::field_text(o.count_by, type, record)];
-    } else if (!o.count) {
-      if (o.format == "csv") {
-        if (csv_event != type.name) report::append_csv_header(out, type), csv_event = type.name;   // another kind of event: its own columns
-        report::append_csv_line(out, type, record);
+    } else if (print) {
+      if (csv) {
+        csv->append_line(out.text, type, record);
+      } else if (json) {
+        out.text += matched == 1 ? "\n" : ",\n";
+        report::append_json_event(out.text, type, record);
       } else {
-        append_trace_line(out, record, type.spec);
+        append_trace_line(out.text, record, type.spec);
       }
-      if (out.size() > 1 << 16) written = drain();
+      return out.drain_if_large();
     }
-    return written;
+    return true;
   });
-  if (!o.count_by.empty()) {
-    std::multimap<uint64_t, std::string, std::greater<>> by_count;
-    for (const auto& [value, n] : counts) by_count.emplace(n, value);
-    for (const auto& [n, value] : by_count) fmt::format_to(std::back_inserter(out), "{:>10} {}\n", n, value.empty() ? "-" : value);
-  } else if (o.count) {
-    fmt::format_to(std::back_inserter(out), "{}\n", matched);
+  if (json) out.text += "\n]}\n";
+  if (!o.count_by.empty()) print_counts(out.text, counts);
+  else if (o.count) fmt::format_to(std::back_inserter(out.text), "{}\n", matched);
+  TRY(out.finish());
+  if (!whole) fmt::print(stderr, "vitro: {} is cut: its first {} events are good\n", file, reader->records_read());
+  return 0;
+}
+
+// Rows of a Markdown table, as docs/traces.md has it.
+Result<int, UserError> list_events() {
+  Output out;
+  out.text = "| event | group | fields |\n|---|---|---|\n";
+  for (size_t i = 0; i < kEventCount; ++i) {
+    const TraceEventSpec& spec = trace_event_spec(static_cast<Event>(i));
+    fmt::format_to(std::back_inserter(out.text), "| `{}` | {} |", spec.name, spec.group);
+    for (size_t f = 0; f < spec.fields.size(); ++f) fmt::format_to(std::back_inserter(out.text), "{} {}", f ? "," : "", spec.fields[f].name);
+    out.text += " |\n";
   }
-  if (!drain() || std::fflush(stdout) != 0) return fail(UserError{"cannot write to the standard output", "free some space, or read all of it"});
-  if (!whole) fmt::print(stderr, "vitro: {} is cut: its first {} events are good\n", o.file, reader->records_read());
+  TRY(out.finish());
   return 0;
 }
 
@@ -71,13 +128,31 @@ Result<int, UserError> run_trace(const TraceOptions& o) {
 void add_trace_command(CLI::App& app, Action& chosen) {
   auto o = std::make_shared<TraceOptions>();
   CLI::App* command = app.add_subcommand("trace", "Print, filter, count or convert a binary trace (run --trace-out FILE.vtrace)");
-  command->add_option("FILE", o->file, "The trace")->required();
+  command->add_option("FILE", o->words, "The trace")->type_name("");
+  command->add_flag("--events", o->events, "List the events that run --trace knows, their groups and fields");
   command->add_option("--where", o->where, "Only events that match: event=tlb_miss and address>=0x1000 and not comm~'sh*'")->type_name("EXPRESSION");
-  command->add_option("--format", o->format, "text (default), ftrace (with the header that Perfetto and trace-cmd's users expect) or csv")
-      ->check(CLI::IsMember({"text", "ftrace", "csv"}));
-  command->add_flag("--count", o->count, "Print only how many events match");
-  command->add_option("--count-by", o->count_by, "Print how many events match for each value of a field")->type_name("FIELD");
-  command->callback([o, &chosen] { chosen = [o] { return run_trace(*o); }; });
+  command->add_option("--format", o->format, "text (default), ftrace (with the header that trace-cmd's and Perfetto's users expect), csv or json (for chrome://tracing and ui.perfetto.dev)")
+      ->check(CLI::IsMember({"text", "ftrace", "csv", "json"}));
+  command->add_flag("--count", o->count, "Print only how many events match; --count by FIELD: for each value of a field");
+  command->add_option("--count-by", o->count_by, "The same as --count by FIELD")->type_name("FIELD");
+  command->callback([o, &chosen] {
+    if (o->events) {
+      chosen = [] { return list_events(); };
+      return;
+    }
+    if (o->words.empty()) throw CLI::RequiredError("FILE");
+    std::vector<std::string>& w = o->words;
+    if (w.size() == 3 && o->count) {
+      // by FIELD FILE, or FILE by FIELD
+      const size_t by = w[0] == "by" ? 0 : 1;
+      if (w[by] == "by") {
+        o->count_by = w[by + 1];
+        w = {w[by == 0 ? 2 : 0]};
+      }
+    }
+    if (w.size() != 1) throw CLI::ValidationError(fmt::format("one trace is read at a time, not '{}' too", w[1]));
+    chosen = [o] { return run_trace(*o); };
+  });
 }
 
 }  // namespace vitro::cli

@@ -10,6 +10,8 @@ namespace vitro::hw {
 namespace {
 
 constexpr const char* kSizeNames[] = {"4K", "2M", "1G"};
+// include/trace/events/tlb.h: TLB_FLUSH_REASON.
+constexpr const char* kTracedReasons[] = {"flush on task switch", "remote shootdown", "local shootdown", "local mm shootdown", "remote ipi send"};
 constexpr const char* kFlushReasons[] = {"task_switch", "remote_shootdown", "local_shootdown", "local_mm_shootdown", "remote_send_ipi"};
 static_assert(std::size(kFlushReasons) == static_cast<size_t>(FlushReason::Count));
 
@@ -81,6 +83,8 @@ void Mmu::load_cr3(PhysAddr root, Pcid pcid, KeepPcid keep) {
     unbounded_->flush_pcid(tag_);
     if (const auto twin = twin_of(tag_)) tlbs_->flush_pcid(*twin), unbounded_->flush_pcid(*twin);
   } else {
+    // Nothing is flushed, and Linux's tracepoint says so (arch/x86/mm/tlb.c: switch_mm_irqs_off).
+    TRACE(tracer_, Event::TlbFlush, 0, kTracedReasons[static_cast<size_t>(FlushReason::TaskSwitch)], static_cast<int>(FlushReason::TaskSwitch));
     return;
   }
   count_flush(FlushReason::TaskSwitch, kAllPages);
@@ -278,7 +282,7 @@ void Mmu::flush_soft() {
 
 void Mmu::count_flush(FlushReason reason, int64_t pages) {
   ++counters_.flushes[static_cast<size_t>(reason)];
-  TRACE(tracer_, Event::TlbFlush, pages, flush_reason_name(reason));
+  TRACE(tracer_, Event::TlbFlush, pages, kTracedReasons[static_cast<size_t>(reason)], static_cast<int>(reason));
 }
 
 void Mmu::verify() const {

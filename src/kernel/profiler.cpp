@@ -18,7 +18,7 @@ std::string area_name(const mm::AddressSpace& space, const mm::Vma& v) {
   if (v.file) return v.file->mapped_path();
   const auto& l = space.layout;
   if (v.start <= l.brk && v.end >= l.start_brk && l.start_brk.value() != 0) return "[heap]";
-  if (v.contains(l.start_stack)) return "[stack]";
+  if (v.contains(l.start_stack) || mm::has(v.flags, mm::VmFlag::GrowsDown)) return "[stack]";
   if (v.start == l.vdso && l.vdso.value() != 0) return "[vdso]";
   return "[anonymous]";
 }

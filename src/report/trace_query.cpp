@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace vitro::report {
@@ -21,6 +23,38 @@ std::optional<uint64_t> to_number(std::string_view text) {
   if (text.empty() || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return negative ? -n : n;
 }
+
+// How many letters have to be changed, added or taken away to make one word the other (Levenshtein).
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t changed = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, changed}));
+    }
+  }
+  return row.back();
+}
+
+// "did you mean a, b?", or all that there is.
+std::string near_matches(std::string_view word, const std::set<std::string, std::less<>>& known) {
+  std::vector<std::pair<size_t, std::string_view>> close;
+  for (const std::string& k : known) {
+    const size_t d = distance(word, k);
+    const bool part = word.size() >= 3 && k.find(word) != std::string::npos;
+    if (part || d <= std::max<size_t>(1, word.size() / 3)) close.emplace_back(d, k);
+  }
+  std::sort(close.begin(), close.end());
+  std::string out;
+  for (size_t i = 0; i < close.size() && i < 4; ++i) (out += out.empty() ? "did you mean " : ", ") += close[i].second;
+  if (!out.empty()) return out + "?";
+  for (const std::string& k : known) (out += out.empty() ? "known: " : ", ") += k;
+  return out;
+}
+
+constexpr std::string_view kCommonFields[] = {"time", "comm", "pid", "cpu", "event"};
 
 class Comparison final : public TraceQuery {
  public:
@@ -40,12 +74,9 @@ class Comparison final : public TraceQuery {
     if (field_ == "time") return number(r.time.value());
     for (size_t i = 0; i < type.fields.size() && i < r.values.size(); ++i) {
       if (type.fields[i].name != field_) continue;
-      switch (type.fields[i].format) {
-        case FieldFormat::Signed: return number(static_cast<int64_t>(r.values[i].number));
-        case FieldFormat::Hex:
-        case FieldFormat::Unsigned: return number(r.values[i].number);
-        default: return text(r.values[i].text);
-      }
+      const FieldFormat format = type.fields[i].format;
+      if (is_text(format)) return text(r.values[i].text);
+      return is_signed(format) ? number(static_cast<int64_t>(r.values[i].number)) : number(r.values[i].number);
     }
     return false;
   }
@@ -111,7 +142,7 @@ using Parsed = Result<std::unique_ptr<TraceQuery>, UserError>;
 
 class Parser {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  Parser(std::string_view text, EventTypes events) : text_(text), events_(events) {}
   Parsed parse() {
     auto query = TRY(expression(0));
     skip_space();
@@ -166,9 +197,35 @@ class Parser {
     if (field.empty()) return refuse("a field");
     static constexpr std::pair<std::string_view, Op> kOps[] = {{"==", Op::Equal}, {"!=", Op::NotEqual}, {"<=", Op::LessEqual}, {">=", Op::GreaterEqual},
                                                                {"=", Op::Equal}, {"<", Op::Less}, {">", Op::Greater}, {"~", Op::Matches}};
-    for (const auto& [text, op] : kOps)
-      if (symbol(text)) return std::make_unique<Comparison>(field, op, TRY(value()));
+    for (const auto& [text, op] : kOps) {
+      if (!symbol(text)) continue;
+      const std::string wanted = TRY(value());
+      TRY(check(field, op, wanted));
+      return std::make_unique<Comparison>(field, op, wanted);
+    }
     return refuse("one of = != < <= > >= ~");
+  }
+  // Whether any event could be meant.
+  Result<void, UserError> check(const std::string& field, Op op, const std::string& value) const {
+    TRY(check_trace_field("--where", field, events_));
+    if (field == "event" || field == "group") {
+      std::set<std::string, std::less<>> known;
+      for (const auto& type : events_) known.insert(field == "event" ? type.name : type.group);
+      const bool pattern = op == Op::Matches;
+      const bool found = std::any_of(known.begin(), known.end(), [&](const std::string& k) { return pattern ? glob_match(value, k) : k == value; });
+      if (!found && (pattern || op == Op::Equal || op == Op::NotEqual))
+        return fail(UserError{fmt::format("--where: no {} is called '{}'", field, value), near_matches(value, known)});
+      return {};
+    }
+    bool numeric = field == "pid" || field == "cpu" || field == "time", textual = field == "comm";
+    for (const auto& type : events_)
+      for (const auto& f : type.fields)
+        if (f.name == field) (is_text(f.format) ? textual : numeric) = true;
+    double seconds = 0;
+    const bool number = to_number(value) || (field == "time" && std::from_chars(value.data(), value.data() + value.size(), seconds).ec == std::errc{});
+    if (numeric && !textual && !number)
+      return fail(UserError{fmt::format("--where: '{}' is compared with '{}', which is no number", field, value), "write it in decimal, or in hexadecimal with 0x"});
+    return {};
   }
   Result<std::string, UserError> value() {
     skip_space();
@@ -184,6 +241,7 @@ class Parser {
     return std::string(w);
   }
   std::string_view text_;
+  EventTypes events_;
   size_t at_ = 0;
 };
 
@@ -191,14 +249,24 @@ void append_value(std::string& out, FieldFormat format, const TraceValue& v) {
   switch (format) {
     case FieldFormat::Hex: fmt::format_to(std::back_inserter(out), "0x{:x}", v.number); break;
     case FieldFormat::Unsigned: fmt::format_to(std::back_inserter(out), "{}", v.number); break;
-    case FieldFormat::Signed: fmt::format_to(std::back_inserter(out), "{}", static_cast<int64_t>(v.number)); break;
-    default: out += v.text;
+    default:
+      if (is_text(format)) out += v.text;
+      else fmt::format_to(std::back_inserter(out), "{}", static_cast<int64_t>(v.number));
   }
 }
 
 }  // namespace
 
-Result<std::unique_ptr<TraceQuery>, UserError> TraceQuery::parse(std::string_view text) { return Parser{text}.parse(); }
+Result<std::unique_ptr<TraceQuery>, UserError> TraceQuery::parse(std::string_view text, EventTypes events) { return Parser{text, events}.parse(); }
+
+Result<void, UserError> check_trace_field(std::string_view what, std::string_view field, EventTypes events) {
+  std::set<std::string, std::less<>> known(std::begin(kCommonFields), std::end(kCommonFields));
+  known.insert("group");
+  for (const auto& type : events)
+    for (const auto& f : type.fields) known.insert(f.name);
+  if (known.contains(field)) return {};
+  return fail(UserError{fmt::format("{}: no event has a field '{}'", what, field), near_matches(field, known)});
+}
 
 std::string field_text(std::string_view field, const TraceReader::EventType& type, const TraceRecord& r) {
   if (field == "event") return type.name;
@@ -206,40 +274,83 @@ std::string field_text(std::string_view field, const TraceReader::EventType& typ
   if (field == "comm") return std::string(r.comm);
   if (field == "pid") return std::to_string(r.pid.value());
   if (field == "cpu") return std::to_string(r.cpu);
+  if (field == "time") return fmt::format("{}.{:09}", r.time.value() / 1'000'000'000, r.time.value() % 1'000'000'000);
   std::string out;
   for (size_t i = 0; i < type.fields.size() && i < r.values.size(); ++i)
     if (type.fields[i].name == field) append_value(out, type.fields[i].format, r.values[i]);
   return out;
 }
 
-void append_csv_header(std::string& out, const TraceReader::EventType& type) {
-  out += "time,comm,pid,cpu,event";
-  for (const auto& field : type.fields) out += ',', out += field.name;
+namespace {
+
+void append_csv(std::string& out, std::string_view s) {
+  // RFC 4180: a field with a comma, a quote or a line end is quoted, and its quotes are doubled.
+  if (s.find_first_of(",\"\r\n") == std::string_view::npos) {
+    out += s;
+    return;
+  }
+  out += '"';
+  for (char c : s) out += c == '"' ? std::string_view("\"\"") : std::string_view(&c, 1);
+  out += '"';
+}
+
+void append_json_text(std::string& out, std::string_view s) {
+  out += '"';
+  for (const char c : s) {
+    const auto byte = static_cast<unsigned char>(c);
+    // Names may hold any bytes; those that are not ASCII are taken for Latin-1, so that what comes out is always JSON.
+    if (c == '"' || c == '\\') out += '\\', out += c;
+    else if (byte < 0x20 || byte > 0x7e) fmt::format_to(std::back_inserter(out), "\\u{:04x}", byte);
+    else out += c;
+  }
+  out += '"';
+}
+
+}  // namespace
+
+CsvTable::CsvTable(const std::vector<const TraceReader::EventType*>& events) : columns_(std::begin(kCommonFields), std::end(kCommonFields)) {
+  const size_t common = columns_.size();
+  for (const auto* type : events)
+    for (const auto& field : type->fields) {
+      if (!numbers_.try_emplace(field.name, columns_.size()).second) continue;
+      const bool taken = std::find(columns_.begin(), columns_.begin() + static_cast<ptrdiff_t>(common), field.name) != columns_.begin() + static_cast<ptrdiff_t>(common);
+      columns_.push_back(taken ? "event_" + field.name : field.name);
+    }
+}
+
+void CsvTable::append_header(std::string& out) const {
+  for (size_t i = 0; i < columns_.size(); ++i) (out += i ? "," : "") += columns_[i];
   out += '\n';
 }
 
-void append_csv_line(std::string& out, const TraceReader::EventType& type, const TraceRecord& r) {
-  // RFC 4180: a field with a comma, a quote or a line end is quoted, and its quotes are doubled.
-  const auto quoted = [&](std::string_view s) {
-    if (s.find_first_of(",\"\r\n") == std::string_view::npos) {
-      out += s;
-      return;
-    }
-    out += '"';
-    for (char c : s) out += c == '"' ? std::string_view("\"\"") : std::string_view(&c, 1);
-    out += '"';
-  };
+void CsvTable::append_line(std::string& out, const TraceReader::EventType& type, const TraceRecord& r) const {
   fmt::format_to(std::back_inserter(out), "{}.{:09},", r.time.value() / 1'000'000'000, r.time.value() % 1'000'000'000);
-  quoted(r.comm);
+  append_csv(out, r.comm);
   fmt::format_to(std::back_inserter(out), ",{},{},{}", r.pid.value(), r.cpu, type.name);
-  std::string value;
-  for (size_t i = 0; i < type.fields.size() && i < r.values.size(); ++i) {
-    value.clear();
-    append_value(value, type.fields[i].format, r.values[i]);
-    out += ',';
-    quoted(value);
-  }
+  std::vector<std::string> values(columns_.size());
+  for (size_t i = 0; i < type.fields.size() && i < r.values.size(); ++i)
+    if (const auto number = numbers_.find(type.fields[i].name); number != numbers_.end()) append_value(values[number->second], type.fields[i].format, r.values[i]);
+  for (size_t i = std::size(kCommonFields); i < values.size(); ++i) out += ',', append_csv(out, values[i]);
   out += '\n';
+}
+
+void append_json_event(std::string& out, const TraceReader::EventType& type, const TraceRecord& r) {
+  // An instant on its thread's line; the time in microseconds.
+  fmt::format_to(std::back_inserter(out), R"({{"name":"{}","cat":"{}","ph":"i","s":"t","ts":{}.{:03},"pid":{},"tid":{},"args":{{"comm":)", type.name,
+                 type.group, r.time.value() / 1000, r.time.value() % 1000, r.pid.value(), r.pid.value());
+  append_json_text(out, r.comm);
+  fmt::format_to(std::back_inserter(out), R"(,"cpu":{})", r.cpu);
+  for (size_t i = 0; i < type.fields.size() && i < r.values.size(); ++i) {
+    const auto& field = type.fields[i];
+    const bool taken = field.name == "comm" || field.name == "cpu";
+    fmt::format_to(std::back_inserter(out), R"(,"{}{}":)", taken ? "event_" : "", field.name);
+    std::string value;
+    append_value(value, field.format, r.values[i]);
+    // Addresses as text: a double, which JSON's readers use, cannot hold them.
+    if (is_text(field.format) || field.format == FieldFormat::Hex) append_json_text(out, value);
+    else out += value;
+  }
+  out += "}}";
 }
 
 }  // namespace vitro::report

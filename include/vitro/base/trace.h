@@ -31,7 +31,12 @@ enum class Event : uint8_t {
 };
 inline constexpr size_t kEventCount = static_cast<size_t>(Event::Count);
 
-enum class FieldFormat : uint8_t { Hex, Unsigned, Signed, Word, Quoted };  // Word: text as is; Quoted: text in double quotes
+// How a value prints: NAME=VALUE, where Linux's event has nothing else. Word: text as is; Quoted: text in double quotes; ColonSigned and
+// ColonText: NAME:VALUE; Parentheses: (VALUE).
+enum class FieldFormat : uint8_t { Hex, Unsigned, Signed, Word, Quoted, ColonSigned, ColonText, Parentheses };
+inline constexpr FieldFormat kLastFieldFormat = FieldFormat::Parentheses;
+constexpr bool is_text(FieldFormat f) { return f == FieldFormat::Word || f == FieldFormat::Quoted || f == FieldFormat::ColonText; }
+constexpr bool is_signed(FieldFormat f) { return f == FieldFormat::Signed || f == FieldFormat::ColonSigned || f == FieldFormat::Parentheses; }
 
 struct TraceField {
   const char* name;

@@ -371,7 +371,7 @@ TEST(Mmu, TracesOneLineForEachFirstLevelMiss) {
   rig.mmu.flush_all(FlushReason::RemoteShootdown);
   EXPECT_EQ(lines, (std::vector<std::string>{"tlb_miss: level=l2 address=0x7f0000000000 page_size=4K refs=4",
                                              "tlb_miss: level=l1i address=0x7f0000000000 page_size=4K refs=0",
-                                             "tlb_flush: pages=3 reason=local_shootdown", "tlb_flush: pages=-1 reason=remote_shootdown"}));
+                                             "tlb_flush: pages:3 reason:local shootdown (2)", "tlb_flush: pages:-1 reason:remote shootdown (1)"}));
 }
 
 TEST(Mmu, InspectHasNoEffect) {

@@ -1,0 +1,68 @@
+# Traces: written, printed, filtered, counted, converted; cut files, full disks and closed pipes.
+. "$(dirname "$0")/lib.sh"
+t=$scratch/t.vtrace
+"$vitro" run --trace 'page-fault,tlb-miss,tlb-flush,syscall,task' --trace-out "$t" -- "$guests/touch" 1M >/dev/null
+"$vitro" run --trace 'page-fault,tlb-miss,tlb-flush,syscall,task' --trace-out "$scratch/t.txt" -- "$guests/touch" 1M >/dev/null
+"$vitro" trace "$t" >"$scratch/printed"
+check "a binary trace prints as the text trace" cmp "$scratch/t.txt" "$scratch/printed"
+all=$(wc -l <"$scratch/t.txt")
+count() { "$vitro" trace --count --where "$1" "$t"; }
+equal "events are counted" "$all" "$("$vitro" trace --count "$t")"
+equal "by name" "$(grep -c ': tlb_miss: ' "$scratch/t.txt")" "$(count 'event=tlb_miss')"
+equal "not" "$(grep -vc ': tlb_miss: ' "$scratch/t.txt")" "$(count 'not event=tlb_miss')"
+equal "and, or, parentheses" "$(grep -Ec ': (sys_enter|sys_exit): nr=12 ' "$scratch/t.txt")" "$(count '(event=sys_enter or event=sys_exit) and nr=12')"
+equal "numbers are compared as numbers" "$(grep -c ': page_fault_user: .*error_code=0x6' "$scratch/t.txt")" "$(count 'event~page_fault* and error_code>5 and error_code<0x7')"
+equal "patterns" "$(grep -c 'sym=main' "$scratch/t.txt")" "$(count 'sym~main*')"
+equal "and their opposite" "$all" "$(($(count 'time<0.001') + $(count 'time>=0.001')))"
+equal "counts by a field add up" "$all" "$("$vitro" trace --count by event "$t" | awk '{n += $1} END {print n}')"
+equal "wherever the file stands" "$("$vitro" trace --count by event "$t")" "$("$vitro" trace "$t" --count by event)"
+equal "and as one option" "$("$vitro" trace --count by pid "$t")" "$("$vitro" trace --count-by pid "$t")"
+refused "an unknown field" trace --where 'adress=1' "$t"
+check "with what is like it" grep -q 'did you mean address' "$scratch/refused.err"
+refused "an unknown event" trace --where 'event=tlb_mis' "$t"
+check "with what is like it" grep -q 'did you mean tlb_miss' "$scratch/refused.err"
+refused "a number that is none" trace --where 'error_code=many' "$t"
+refused "half a condition" trace --where 'event=' "$t"
+refused "a parenthesis that stays open" trace --where '(pid=1' "$t"
+refused "counting by what is not there" trace --count by colour "$t"
+refused "two traces" trace "$t" "$t"
+refused "no trace" trace /etc/passwd
+refused "a trace that is not there" trace /no/such/trace
+refused "an unknown event to run" run --trace no-such-event -- /bin/busybox true
+
+# As Linux prints it: include/trace/events/tlb.h.
+check "tlb_flush has Linux's form" grep -Eq ': tlb_flush: pages:-?[0-9]+ reason:(flush on task switch \(0\)|local mm shootdown \(3\))$' "$scratch/t.txt"
+check "the idle task has ftrace's name" grep -q '^ *<idle>-0 ' "$scratch/t.txt"
+"$vitro" trace --format ftrace "$t" >"$scratch/ftrace"
+equal "ftrace's header" "# tracer: nop" "$(head -n 1 "$scratch/ftrace")"
+check "ftrace's columns" cmp <(grep -v '^#' "$scratch/ftrace") "$scratch/t.txt"
+equal "each line has task, CPU, flags, time and event" 0 "$(grep -v '^#' "$scratch/ftrace" | grep -Evc '^ *.{1,15}-[0-9]+ +\[[0-9]{3}\] [.a-zA-Z0-9]{5} +[0-9]+\.[0-9]{6}: [a-z_]+: ')"
+"$vitro" trace --format csv "$t" >"$scratch/csv"
+"$vitro" trace --format json "$t" >"$scratch/json"
+equal "CSV has one header and a row an event, JSON an object an event" "$all $all True" "$(python3 - "$scratch/csv" "$scratch/json" <<'P'
+import csv, json, sys
+rows = list(csv.reader(open(sys.argv[1])))
+events = json.load(open(sys.argv[2]))['traceEvents']
+same = all(len(r) == len(rows[0]) for r in rows) and len(set(rows[0])) == len(rows[0])
+same = same and [r[4] for r in rows[1:]] == [e['name'] for e in events] and all(abs(float(r[0]) * 1e6 - e['ts']) < 1e-3 for r, e in zip(rows[1:], events))
+print(len(rows) - 1, len(events), same)
+P
+)"
+
+head -c 9000 "$t" >"$scratch/cut.vtrace"
+"$vitro" trace "$scratch/cut.vtrace" >"$scratch/cut.txt" 2>"$scratch/cut.err"
+check "a cut trace is said to be cut" grep -q 'is cut: its first [0-9]* events are good' "$scratch/cut.err"
+check "what it still has is the beginning" cmp "$scratch/cut.txt" <(head -n "$(wc -l <"$scratch/cut.txt")" "$scratch/t.txt")
+if [ -w /dev/full ]; then
+  "$vitro" trace "$t" >/dev/full 2>"$scratch/full"; equal "no room for the output" "2 1" "$? $(wc -l <"$scratch/full")"
+  "$vitro" trace --count "$t" >/dev/full 2>"$scratch/full"; equal "not even for a number" "2 1" "$? $(wc -l <"$scratch/full")"
+  "$vitro" run --trace '*' --trace-out /dev/full -- /bin/busybox true >/dev/null 2>"$scratch/full"; equal "no room for the trace" "2 1" "$? $(wc -l <"$scratch/full")"
+fi
+"$vitro" run --mmu exact --trace tlb-miss --trace-out "$scratch/big.vtrace" -- "$guests/touch" 64M >/dev/null
+equal "a closed pipe ends it without a word" "1 0" "$("$vitro" trace "$scratch/big.vtrace" 2>"$scratch/pipe" | head -n 1 | wc -l) $(wc -c <"$scratch/pipe")"
+# docs/traces.md lists events as they are.
+"$vitro" trace --events >"$scratch/events"
+grep -E '^\| `[a-z_]+` \| [a-z-]+ \|' docs/traces.md >"$scratch/documented"
+check "docs/traces.md has a table of events (vitro trace --events)" [ "$(wc -l <"$scratch/documented")" -gt 20 ]
+equal "and none that is different" "" "$(grep -vxFf "$scratch/events" "$scratch/documented")"
+finish
