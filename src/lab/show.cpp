@@ -27,7 +27,9 @@ std::string zones_table(Session& s) {
     print(out, "{:<8} {:>#10x} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7}  (", z.name(), z.first().value(), z.present().value(), z.managed().value(),
           z.free_frames().value(), z.per_cpu_frames().value(), z.watermark(mm::Watermark::Min).value(), z.watermark(mm::Watermark::Low).value(),
           z.watermark(mm::Watermark::High).value());
-    for (unsigned i = 0; i < mm::kZoneTypes; ++i) print(out, "{}{}", i ? ", " : "", z.lowmem_reserve(i).value());
+    const bool high = s.machine->physical().zones()[mm::kZoneHighMem].populated();
+    for (unsigned i = 0; i < mm::kZoneTypes; ++i)
+      if (i != mm::kZoneHighMem || high) print(out, "{}{}", i ? ", " : "", z.lowmem_reserve(i).value());
     out += ")\n";
   }
   return out;
