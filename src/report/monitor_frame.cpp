@@ -56,8 +56,9 @@ MonitorText MonitorView::frame(uint64_t number) {
   const FrameState state = physical.state_of(pfn);
   std::string out = fmt::format("frame {:#x} at physical {:#x}: {}", number, pfn.address().value(), mm::frame_state_name(state));
   auto to = std::back_inserter(out);
-  // Only the first frame of a free block is described by its own descriptor.
+  // Of a block, its first frame's descriptor holds what concerns all of it.
   Pfn head = pfn;
+  if (const Frame& f = physical.frames()[pfn]; !is_free(state) && f.is_tail()) head = Pfn{f.compound_head};
   if (is_free(state))
     for (unsigned order = 0; order <= 10; ++order) {
       const Pfn candidate{number & ~((uint64_t{1} << order) - 1)};
@@ -73,7 +74,7 @@ MonitorText MonitorView::frame(uint64_t number) {
     return out;
   }
   fmt::format_to(to, "refcount {}, mapcount {}, order {}", f.refcount, f.mapcount, f.order);
-  if (f.is_tail()) fmt::format_to(to, ", tail of the block at {:#x}", f.compound_head);
+  if (head != pfn) fmt::format_to(to, ", tail of the block at {:#x}", head.value());
   fmt::format_to(to, "\nflags {}\n", flags_text(f));
   if (is_user(state)) fmt::format_to(to, "LRU list {}\n", lru_text(f));
   if (state == FrameState::Slab && f.slab)

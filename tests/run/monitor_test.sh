@@ -38,6 +38,16 @@ check "the TLB" has "$(monitor exit 'tlb l1d-4k' "$touch" 1M)" "page 0x.* frame 
 check "registers" has "$(monitor syscall=exit_group regs "$touch" 1M)" "^rax 00000000000000e7"
 check "SSE registers" has "$(monitor exit 'regs all' "$touch" 1M)" "^mxcsr 0x1f80"
 
+{ seq -f 'frame %.0f' 0 16383; echo quit; } >"$scratch/asked"
+"$vitro" run --ram 64M --monitor - --monitor-at exit -- /usr/bin/python3 -c 'import json' <"$scratch/asked" >"$scratch/frames" 2>&1
+frames=$(<"$scratch/frames")
+equal "every frame can be shown" 16384 "$(grep -c '^frame 0x[0-9a-f]* at physical' <<<"$frames")"
+check "slabs have objects in every frame" test "$(grep -c ': slab' <<<"$frames")" -gt 10 -a "$(grep -c '0 of 0 objects' <<<"$frames")" = 0
+check "tails of blocks name their head" has "$frames" ", tail of the block at 0x"
+check "a frame of shared code is mapped by its process" has "$frames" "^mapped by pid 3 (python3) at 0x.*libc.so.6 r-xp"
+wild=$(monitor exit 'walk -1; x/2gx 0xffff888000001000; x/3i 0xffff888000000000; x/s 0x7fffffffeff0; x -1; x/4gx -4; disas 0xffffc90000000000; x/2a $rsp; x/2f $rsp; x/2t $rsp; x/9c $rsp' "$touch" 1M)
+check "wild addresses are answered" has "$wild" "non-canonical\|not mapped"
+
 check "start is before the first instruction" has "$(monitor start 'regs; counters instructions' $bb true)" "^instructions 0$"
 check "the Nth fault" has "$(monitor fault=5 'counters pgfault' "$touch" 1M)" "^vitro: page fault 5: "
 traced=$("$vitro" run --trace page_fault_user -- "$touch" 1M 2>&1 >/dev/null | sed -n '5s/.*address=\(0x[0-9a-f]*\).*/\1/p')

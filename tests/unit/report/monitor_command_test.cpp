@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "report/monitor_view.h"
+#include "vitro/base/rng.h"
 #include "vitro/report/monitor.h"
 
 namespace vitro::report {
@@ -83,7 +84,9 @@ TEST(MonitorCommand, RefusesWhatIsWronglyWrittenAndSaysHowItIs) {
                           "continue 1", "ps 1", "help fly", "tlb a b", "counters a b", "disas 1 0", "disas 1 2 3", ""}) {
     const auto c = parse_monitor_command(bad);
     EXPECT_FALSE(c) << bad;
-    if (!c) EXPECT_FALSE(c.error().hint.empty()) << bad;
+    if (!c) {
+      EXPECT_FALSE(c.error().hint.empty()) << bad;
+    }
   }
   EXPECT_NE(parse_monitor_command("frame").error().hint.find("frame PFN"), std::string::npos);
 }
@@ -99,6 +102,26 @@ TEST(MonitorCommand, EveryVerbIsFoundAndHasHelp) {
 TEST(MonitorCommand, TextIsCutAtSemicolonsAndLineEnds) {
   EXPECT_EQ(split_monitor_commands(" ps ;; walk 0x10\n\nhelp;"), (std::vector<std::string>{"ps", "walk 0x10", "help"}));
   EXPECT_TRUE(split_monitor_commands(" ; \n").empty());
+}
+
+// Whatever is typed is either a command or refused in one line.
+TEST(MonitorCommand, TakesAnyText) {
+  constexpr uint64_t kSeed = 20271;
+  SCOPED_TRACE(kSeed);
+  Rng rng(kSeed);
+  const std::vector<std::string> parts{"walk", "x/", "disas", "frame", "step", "maps", " ", " ", "0x", "1", "999", "f", "$", "rip", "main", "+", "-", "/", "gx", "\t", "\xff", ";", "(", "help", "="};
+  unsigned taken = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::string text;
+    for (uint64_t n = rng.next() % 8; n > 0; --n) text += parts[rng.next() % parts.size()];
+    const auto c = parse_monitor_command(text);
+    taken += c.has_value();
+    if (!c) {
+      EXPECT_EQ((c.error().what + c.error().hint).find('\n'), std::string::npos) << text;
+    }
+    if (c && c->address) (void)c->address->evaluate(known());
+  }
+  EXPECT_GT(taken, 100u);
 }
 
 TEST(MonitorStop, NamesPlacesToStop) {
