@@ -82,9 +82,8 @@ class SlabCache {
 
   // An object; Gfp::Zero clears it. Nullopt when there is no memory. May wait if the flags allow it.
   std::optional<VirtAddr> allocate(Gfp flags) {
-    std::optional<VirtAddr> result;
-    if (const VirtAddr object = allocate_or_null(flags); object.value() != 0) result = object;
-    return result;
+    const VirtAddr object = allocate_or_null(flags);  // as PageAllocator::allocate()
+    return object.value() == 0 ? std::optional<VirtAddr>{} : std::optional<VirtAddr>{std::in_place, object.value()};
   }
   // Gives back an object of this cache. The address is known to be right (CHECK).
   void free(VirtAddr object);

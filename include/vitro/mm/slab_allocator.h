@@ -36,9 +36,8 @@ class SlabAllocator {
 
   // Up to 8 KiB from the kmalloc caches, more straight from the page allocator (at most 4 MiB). Nullopt when there is no memory.
   std::optional<VirtAddr> kmalloc(Bytes size, Gfp flags) {
-    std::optional<VirtAddr> result;
-    if (const VirtAddr object = kmalloc_or_null(size, flags); object.value() != 0) result = object;
-    return result;
+    const VirtAddr object = kmalloc_or_null(size, flags);  // as PageAllocator::allocate()
+    return object.value() == 0 ? std::optional<VirtAddr>{} : std::optional<VirtAddr>{std::in_place, object.value()};
   }
   std::optional<VirtAddr> kzalloc(Bytes size, Gfp flags) { return kmalloc(size, flags | Gfp::Zero); }
   void kfree(VirtAddr object);
