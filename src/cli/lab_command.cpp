@@ -19,9 +19,9 @@ namespace {
 constexpr size_t kLongestLab = size_t{4} << 20;
 
 struct LabOptions {
-  std::string file, ram = "256M";
-  unsigned cpus = 1;
-  bool verbose = false, verify = false, list = false, interactive = false;
+  std::string file, ram, highmem;
+  unsigned cpus = 0;
+  bool verbose = false, verify = false, list = false, interactive = false, cpus_given = false;
 };
 
 Result<std::string, UserError> read_all(const std::string& path) {
@@ -80,8 +80,6 @@ Result<int, UserError> run_lab(const LabOptions& o) {
   if (o.interactive && !o.file.empty() && o.file != "-") return fail(UserError{"--interactive reads standard input and no file", "leave one of them out"});
   if (o.file.empty() && !o.interactive) return fail(UserError{"vitro lab needs a file", "name a lab, such as guest/labs/buddy.lab; - reads standard input"});
   lab::LabConfig config;
-  config.ram = TRY(parse_size("--ram", o.ram));
-  config.cpus = o.cpus;
   config.verbose = o.verbose;
   config.verify = o.verify;
   bool written = true;
@@ -90,8 +88,18 @@ Result<int, UserError> run_lab(const LabOptions& o) {
     if (std::fflush(stdout) != 0 || !written) return fail(UserError{"cannot write to the standard output", "free some space, or read all of it"});
     return status;
   };
+  // The command line goes before the lab's own first line.
+  const auto machine = [&](const lab::MachineSpec& spec) -> Result<void, UserError> {
+    config.ram = o.ram.empty() ? spec.ram.value_or(config.ram) : TRY(parse_size("--ram", o.ram));
+    config.highmem = o.highmem.empty() ? spec.highmem.value_or(config.highmem) : TRY(parse_size("--highmem", o.highmem));
+    config.cpus = o.cpus_given ? o.cpus : spec.cpus.value_or(config.cpus);
+    if (config.highmem.value() && config.highmem >= config.ram)
+      return fail(UserError{fmt::format("high memory from {} MiB on is not inside the RAM of {} MiB", config.highmem.value() >> 20, config.ram.value() >> 20), "name a start below the RAM's size"});
+    return {};
+  };
   if (o.interactive || (o.file == "-" && ::isatty(0))) {
     config.echo = false;
+    TRY(machine({}));
     const std::unique_ptr<lab::Lab> lab = TRY(lab::Lab::create(config, output));
     converse(*lab);
     lab->report_leaks();
@@ -103,6 +111,7 @@ Result<int, UserError> run_lab(const LabOptions& o) {
     fmt::print(stderr, "{}\n", lab::error_line(o.file, script.error()));
     return kUserErrorStatus;
   }
+  TRY(machine(lab::machine_of(**script)));
   const std::unique_ptr<lab::Lab> lab = TRY(lab::Lab::create(config, output));
   const lab::Ending ending = lab->run(**script);
   if (ending.kind == lab::Ending::Kind::Done) lab->report_leaks();
@@ -116,12 +125,15 @@ void add_lab_command(CLI::App& app, Action& chosen) {
   CLI::App* command = app.add_subcommand("lab", "Run a script of kernel-memory operations (kmalloc, vmalloc, alloc_pages ...) and show what each changes");
   command->add_option("FILE", o->file, "The lab; - is standard input");
   command->add_option("--ram", o->ram, "Size of the machine's RAM (default 256M)")->type_name("SIZE");
-  command->add_option("--cpus", o->cpus, "CPUs, for `set cpu` (default 1)")->type_name("N");
+  command->add_option("--highmem", o->highmem, "RAM from this address on is in zone HighMem, outside the direct map (default: none)")->type_name("START");
+  CLI::Option* cpus = command->add_option("--cpus", o->cpus, "CPUs, for `set cpu` (default 1)")->type_name("N");
   command->add_flag("--verbose", o->verbose, "Say what each step inside a repeat changed, too");
   command->add_flag("--verify", o->verify, "Recount the memory manager's state after each step, as long as the lab itself corrupts nothing");
   command->add_flag("--interactive", o->interactive, "Run each line of standard input at once, and go on after a mistake");
   command->add_flag("--list", o->list, "Print the language: statements, operations, fields, flags");
-  command->callback([o, &chosen] { chosen = [o] { return run_lab(*o); }; });
+  command->callback([o, cpus, &chosen] {
+    o->cpus_given = cpus->count() != 0;
+    chosen = [o] { return run_lab(*o); }; });
 }
 
 }  // namespace vitro::cli

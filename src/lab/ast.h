@@ -68,6 +68,7 @@ struct Statement {
 };
 
 struct Script {
+  MachineSpec machine;
   std::vector<Statement> statements;
 };
 

@@ -8,9 +8,10 @@ Result<std::unique_ptr<LabMachine>, UserError> LabMachine::create(const LabConfi
   auto machine = std::make_unique<LabMachine>();
   mm::PhysicalMemoryConfig physical;
   physical.cpus = config.cpus;
+  physical.highmem_start = config.highmem;
   machine->cpus_ = config.cpus;
-  machine->ram_ = TRY(hw::Ram::create(config.ram));
   TRY(mm::PhysicalMemory::validate(config.ram, physical));
+  machine->ram_ = TRY(hw::Ram::create(config.ram));
   machine->mmu_ = std::make_unique<hw::Mmu>(*machine->ram_, hw::TlbConfig{}, machine->timing_, machine->tracer_);
   machine->physical_ = mm::PhysicalMemory::create(*machine->ram_, physical, machine->tracer_);
   machine->vm_ = std::make_unique<mm::VirtualMemory>(*machine->physical_, *machine->mmu_, machine->timing_, machine->tracer_);

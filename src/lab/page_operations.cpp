@@ -3,6 +3,7 @@
 
 #include "lab/reports.h"
 #include "lab/session.h"
+#include "vitro/mm/compaction.h"
 
 namespace vitro::lab {
 namespace {
@@ -107,6 +108,7 @@ Outcome run_page_operation(Session& s, const Call& call) {
     case OperationId::GetZeroedPage: return allocate(s, call, 0, st.gfp | Gfp::Zero);
     case OperationId::FreePages: return free(s, call);
     case OperationId::Virt: return virt(s, call);
+    case OperationId::Compact: s.note("{} frames moved", s.machine->vm().compaction().compact_all()); return Value{};
     default: s.machine->physical().drain_per_cpu_lists(); return Value{};
   }
 }

@@ -20,11 +20,13 @@ bool is_slab_flag_word(const Token& t) { return t.kind == Token::Kind::Word && t
 
 class Parser {
  public:
-  Parser(std::string_view text, std::vector<Token> tokens, std::map<std::string, Names::Variable> known)
-      : text_(text), tokens_(std::move(tokens)), variables_(std::move(known)) {}
+  Parser(std::string_view text, std::vector<Token> tokens, std::map<std::string, Names::Variable> known, bool first)
+      : first_(first), text_(text), tokens_(std::move(tokens)), variables_(std::move(known)) {}
 
   Result<std::shared_ptr<const Script>, ScriptError> run() {
     auto script = std::make_shared<Script>();
+    while (peek().kind == Token::Kind::EndOfStatement) take();
+    if (peek().is_word("machine") && first_) TRY(machine(script->machine));
     TRY(statements(script->statements, false));
     return std::shared_ptr<const Script>(std::move(script));
   }
@@ -83,6 +85,7 @@ class Parser {
     s.at = peek().at;
     if (peek().kind != Token::Kind::Word) return error(s.at, fmt::format("a line starts with an operation or a variable, not with {}", shown(peek())));
     const std::string word = peek().text;
+    if (word == "machine") return error(s.at, "machine stands in the first line of a lab: the others run on it");
     if (word == "let") TRY(let(s));
     else if (word == "expect") TRY(expect(s));
     else if (word == "expect_error") TRY(expect_error(s));
@@ -96,6 +99,23 @@ class Parser {
     } else TRY(call(s));
     s.source = source(first);
     return s;
+  }
+
+  Checked machine(MachineSpec& spec) {
+    take();
+    while (!at_end()) {
+      const Token name = take();
+      if (!name.is_word("ram") && !name.is_word("highmem") && !name.is_word("cpus"))
+        return error(name.at, fmt::format("{} is nothing of a machine: ram=SIZE, highmem=START, cpus=N", shown(name)));
+      TRY(expect_symbol("=", fmt::format("behind {}", name.text)));
+      const Token value = take();
+      if (value.kind != Token::Kind::Number || value.number < 0) return error(value.at, fmt::format("{} needs a number", name.text));
+      const auto n = static_cast<uint64_t>(value.number);
+      if (name.text == "ram") spec.ram = Bytes{n};
+      else if (name.text == "highmem") spec.highmem = Bytes{n};
+      else spec.cpus = static_cast<unsigned>(std::min<uint64_t>(n, UINT32_MAX));
+    }
+    return {};
   }
 
   // Variables.
@@ -585,6 +605,7 @@ class Parser {
   }
 
   static constexpr unsigned kMaxTerms = 1000;
+  bool first_;  // no script ran before this one
   std::string_view text_;
   std::vector<Token> tokens_;
   size_t at_ = 0;
@@ -595,11 +616,13 @@ class Parser {
 
 }  // namespace
 
+MachineSpec machine_of(const Script& script) { return script.machine; }
+
 Result<std::shared_ptr<const Script>, ScriptError> parse(std::string_view text, Names& names) {
   const unsigned first_line = names.lines + 1;
   names.lines += static_cast<unsigned>(std::count(text.begin(), text.end(), '\n'));
   std::vector<Token> tokens = TRY(tokenize(text, first_line));
-  Parser parser(text, std::move(tokens), names.variables);
+  Parser parser(text, std::move(tokens), names.variables, first_line == 1);
   auto script = TRY(parser.run());
   names.variables = std::move(parser.variables());
   return script;

@@ -55,12 +55,12 @@ class Session {
 
   mm::FrameTable& frames() { return machine->physical().frames(); }
   bool in_direct_map(VirtAddr a) const {
-    return a >= mm::kDirectMapBase && machine->ram().contains(mm::direct_map_physical(a));
+    return a >= mm::kDirectMapBase && machine->ram().contains(mm::direct_map_physical(a)) && !in_high_memory(mm::direct_map_physical(a).pfn());
   }
   mm::Zone& zone_of(Pfn f);
   std::string_view zone_name_of(Pfn f) { return zone_of(f).name(); }
   // Frames of high memory have no address in the direct map.
-  bool in_high_memory(Pfn f) { return zone_name_of(f) == "HighMem"; }
+  bool in_high_memory(Pfn f) const { return machine->physical().in_high_memory(f); }
   // The frame behind an address of the kernel, by its page tables; nullopt where nothing is mapped.
   std::optional<Pfn> frame_behind(VirtAddr a);
   // The object of a slab that `a` lies in, padding and red zones included, by the slab's layout.

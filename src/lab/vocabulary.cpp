@@ -51,6 +51,7 @@ constexpr Operation kOperations[] = {
     {Mmap, "mmap", K::Memory, "s", "m = mmap SIZE", "anonymous memory of a process: addresses only, no frames yet"},
     {Touch, "touch", K::None, "mSS", "touch M [OFFSET [LENGTH]]", "the process writes to its memory: each new page is a fault that takes a movable frame"},
     {Munmap, "munmap", K::None, "mSS", "munmap M [OFFSET LENGTH]", "takes a part of it, or all, away"},
+    {Compact, "compact", K::None, "", "compact", "moves movable frames together in every zone (/proc/sys/vm/compact_memory)"},
     {Drain, "drain", K::None, "", "drain", "empties the per-CPU page lists (drain_all_pages)"},
     {Shrink, "shrink", K::None, "", "shrink", "gives the empty slabs of all caches back"},
 };
@@ -109,6 +110,7 @@ constexpr Topic kSettings[] = {
 };
 
 constexpr Topic kStatements[] = {
+    {"machine ram=SIZE highmem=START cpus=N", "first line of a lab: the machine it is written for; options of the command line go before it"},
     {"let NAME = EXPRESSION", "remembers a number or a word"},
     {"expect EXPRESSION == EXPRESSION", "(also != < <= > >=) ends the lab with status 1 where it does not hold"},
     {"expect_error \"TEXT\" OPERATION", "the operation must be reported as an error whose report contains TEXT"},
@@ -150,7 +152,7 @@ constexpr SlabFlagName kSlabFlags[] = {
 };
 
 constexpr std::string_view kKeywords[] = {"let", "expect", "expect_error", "repeat", "as", "break", "if", "print", "echo", "show", "set", "NULL", "meminfo",
-                                          "vmstat", "align", "ctor"};
+                                          "vmstat", "align", "ctor", "machine"};
 
 unsigned distance(std::string_view a, std::string_view b) {
   std::vector<unsigned> row(b.size() + 1);

@@ -17,6 +17,7 @@ namespace vitro::lab {
 
 struct LabConfig {
   Bytes ram = mib(256);
+  Bytes highmem{0};      // RAM from here on is in zone HighMem; 0: none
   unsigned cpus = 1;
   bool echo = true;      // repeats each line in front of what it did
   bool verbose = false;  // says what each step inside a repeat changed, too

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "vitro/base/result.h"
+#include "vitro/base/types.h"
 
 namespace vitro::lab {
 
@@ -32,6 +34,13 @@ struct Script;  // the tree, src/lab/ast.h
 // What a variable holds; it keeps its kind.
 enum class VariableKind : uint8_t { None, Number, Pointer, Pages, Cache, Memory };
 std::string_view variable_kind_name(VariableKind k);  // "a number", "a pointer", "pages", "a cache", "user memory"
+
+// The machine that a script is written for: its first line, `machine ram=512M highmem=128M`.
+struct MachineSpec {
+  std::optional<Bytes> ram, highmem;
+  std::optional<unsigned> cpus;
+};
+MachineSpec machine_of(const Script& script);
 
 // What scripts that were read before this one assigned: for a lab that is typed line by line.
 struct Names {
