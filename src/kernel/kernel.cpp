@@ -84,6 +84,7 @@ Kernel::~Kernel() {
 
 void Kernel::set_syscall_table(SyscallTable* table) { state_->syscalls = table; }
 void Kernel::set_host_port(HostPort* port) { state_->host = port; }
+void Kernel::set_block_devices(std::function<std::vector<fs::BlockDeviceView>()> devices) { state_->block_devices = std::move(devices); }
 
 Result<Pid, UserError> Kernel::start(const FirstProcess& first) {
   State& s = *state_;

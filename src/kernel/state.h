@@ -106,6 +106,7 @@ struct Kernel::State final : SchedulerPort {
   Rng rng;
   SyscallTable* syscalls = nullptr;
   HostPort* host = nullptr;
+  std::function<std::vector<fs::BlockDeviceView>()> block_devices;
   hw::Disassembler disassembler;
 
   KernelLog log;

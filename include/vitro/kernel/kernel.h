@@ -68,6 +68,8 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
 
   void set_syscall_table(SyscallTable* table);
   void set_host_port(HostPort* port);
+  // The block devices as they are now, for /proc/diskstats and /sys/block.
+  void set_block_devices(std::function<std::vector<fs::BlockDeviceView>()> devices);
 
   // Makes the first user process (child of pid 1, which is the kernel's own reaper) with the given program. Errors are the user's: no such file,
   // not executable, not an ELF program for x86-64, interpreter missing, out of memory.

@@ -22,6 +22,9 @@ struct Bind {
 struct MachineOptions {
   Bytes ram = gib(1);
   Bytes disk = gib(16);               // the upper layer's simulated disk
+  std::optional<std::string> disk_image;  // host file that keeps the disk's contents between runs
+  bool disk_given = false;            // `disk` was asked for, so an image must have that size
+  double disk_read_faults = 0, disk_write_faults = 0;  // chance that a request fails, 0 to 1
   Bytes reserved{0};                  // beyond what boot reserves by default
   hw::MmuMode mmu = hw::MmuMode::Exact;
   hw::TlbConfig tlb;
