@@ -14,6 +14,7 @@
 #include "size_option.h"
 #include "tlb_options.h"
 #include "vitro/machine/machine.h"
+#include "vitro/report/monitor.h"
 #include "vitro/report/statistics.h"
 
 namespace vitro::cli {
@@ -30,6 +31,8 @@ struct RunOptions {
   bool disk_given = false;
   std::vector<std::string> binds, environment;
   uint64_t seed = 1;
+  std::optional<std::string> monitor;
+  std::vector<std::string> monitor_at;
   std::vector<std::string> command;
 };
 
@@ -100,6 +103,17 @@ Result<machine::MachineOptions, UserError> machine_options(const RunOptions& o) 
   return m;
 }
 
+// Null: no monitor was asked for.
+Result<std::unique_ptr<report::Monitor>, UserError> make_monitor(const RunOptions& o) {
+  if (!o.monitor) {
+    if (!o.monitor_at.empty()) return fail(UserError{fmt::format("--monitor-at {} without --monitor", o.monitor_at.front()), "say what to do there with --monitor 'COMMANDS' or --monitor -"});
+    return nullptr;
+  }
+  report::MonitorOptions m{*o.monitor, {}};
+  for (const std::string& stop : o.monitor_at) m.stops.push_back(TRY(report::parse_monitor_stop(stop)));
+  return TRY(report::Monitor::create(m));
+}
+
 Result<void, UserError> write_file(const std::string& path, const std::string& text) {
   FILE* f = path == "-" ? stderr : std::fopen(path.c_str(), "we");
   const bool written = f && std::fwrite(text.data(), 1, text.size(), f) == text.size() && std::fflush(f) == 0;
@@ -112,14 +126,19 @@ Result<void, UserError> write_file(const std::string& path, const std::string& t
 Result<int, UserError> run(const RunOptions& o) {
   spdlog::set_level(spdlog::level::from_str(o.log_level));
   const machine::MachineOptions options = TRY(machine_options(o));
+  std::unique_ptr<report::Monitor> checked = TRY(make_monitor(o));  // before the guest starts
   if (!o.stats_json.empty()) TRY(write_file(o.stats_json, ""));
   const std::unique_ptr<machine::Machine> m = TRY(machine::Machine::create(options));
+  std::unique_ptr<report::Monitor> monitor = std::move(checked);  // gone before the machine is
+  if (monitor) monitor->attach(*m);
   const machine::Program program{o.command.front(), {o.command.begin() + 1, o.command.end()}};
   std::optional<report::RunStatistics> statistics;
   const kernel::Exit exit = TRY(m->run(program, [&] {
     if (options.verify != mm::Verify::Off) m->verify(options.verify);
     statistics = report::capture(m->vm(), m->mmu(), m->clock(), options.mmu);
+    if (monitor) monitor->at_exit();
   }));
+  monitor.reset();
   if (options.verify != mm::Verify::Off) m->verify(options.verify);
   if (statistics) {
     statistics->exit_status = exit.status;
@@ -143,6 +162,10 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
   run_command->add_option("--trace-out", o->trace_out, "Where the trace goes (default: stderr)")->type_name("FILE");
   run_command->add_flag("--stats", o->stats, "Print the counters to stderr when the program has ended");
   run_command->add_option("--stats-json", o->stats_json, "Write the counters as JSON")->type_name("FILE");
+  run_command->add_option("--monitor", o->monitor, "Look at the machine where --monitor-at says: commands separated by ';', or - to type them (docs/monitor.md)")
+      ->type_name("COMMANDS");
+  run_command->add_option("--monitor-at", o->monitor_at, "Where: exit (default), start, fault=N, time=SECONDS or syscall=NAME; may be repeated")
+      ->type_name("WHERE")->take_all()->allow_extra_args(false);
   run_command->add_flag("--strace", o->strace, "Print each system call to stderr, as strace does");
   run_command->add_option("--root", o->root, "Use this directory tree as the guest's / (read-only)")->type_name("DIR");
   run_command->add_option("--bind", o->binds, "Show a host file or directory to the guest (read-only)")->type_name("HOST[:GUEST]")->take_all()->allow_extra_args(false);

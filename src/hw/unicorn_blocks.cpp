@@ -31,7 +31,7 @@ void UnicornCpu::on_block(uint64_t address, uint32_t size) {
   if (stepping_) [[unlikely]] {
     // The instruction is over, unless it wrote to its own bytes: then Unicorn starts it again, once.
     if (std::exchange(stepped_, true)) {
-      if (address == block_address_ && read(UC_X86_REG_RCX) == step_rcx_) return;
+      if (address == block_address_ && !step_branches_ && read(UC_X86_REG_RCX) == step_rcx_) return;
       return stop_before_block(Ending::Rewritten, address);
     }
   } else {

@@ -73,6 +73,7 @@ bool HostConsole::poll_host() {
   if (arrived == 0) return true;
   for (int signal : kForwarded)
     if (arrived & kernel::signal_bit(signal)) {
+      if (signal == SIGINT && intercept_()) continue;
       const bool again = signal != SIGWINCH && interrupted_++ > 0;  // asked twice: the guest does not listen
       if (again || !forward_(signal)) {
         ended_by_ = signal;

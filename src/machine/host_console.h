@@ -28,8 +28,10 @@ class HostSignals {
 
 class HostConsole final : public fs::HostInput, public kernel::HostPort {
  public:
-  // `forward` gives a host signal to the guest; false where nobody can take it and the run should end.
-  HostConsole(hw::Cpu& cpu, Tracer& tracer, std::function<bool(int signal)> forward) : signals_(cpu), tracer_(tracer), forward_(std::move(forward)) {}
+  // `forward` gives a host signal to the guest; false where nobody can take it and the run should end. `intercept` is asked first for SIGINT: true where
+  // it was meant for somebody else than the guest.
+  HostConsole(hw::Cpu& cpu, Tracer& tracer, std::function<bool(int signal)> forward, std::function<bool()> intercept)
+      : signals_(cpu), tracer_(tracer), forward_(std::move(forward)), intercept_(std::move(intercept)) {}
 
   bool ready(int host_fd) override;
   WaitQueue& queue(int host_fd) override { return queues_.at(static_cast<size_t>(host_fd)); }
@@ -45,6 +47,7 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
   HostSignals signals_;
   Tracer& tracer_;
   std::function<bool(int)> forward_;
+  std::function<bool()> intercept_;
   std::array<WaitQueue, kStreams> queues_;
   int interrupted_ = 0;
   int ended_by_ = 0;

@@ -36,6 +36,9 @@ class Machine {
   // no program; a trace that could not be written (the run has then ended early).
   Result<kernel::Exit, UserError> run(const Program& program, const std::function<void()>& at_first_exit);
 
+  // Who gets the host's SIGINT instead of the guest. False: the guest gets it after all. Called between tasks and behind a task's run in user mode. Null: nobody.
+  void set_interrupt_handler(std::function<bool()> handler) { interrupt_handler_ = std::move(handler); }
+
   const MachineOptions& options() const { return options_; }
   hw::Ram& ram() { return *ram_; }
   hw::Mmu& mmu() { return *mmu_; }
@@ -78,6 +81,7 @@ class Machine {
   std::shared_ptr<fs::File> console_file_;                      // behind /dev/tty; null where no standard stream is a terminal
   std::unique_ptr<kernel::SyscallTable> syscalls_;
   std::unique_ptr<kernel::Kernel> kernel_;
+  std::function<bool()> interrupt_handler_;
 };
 
 }  // namespace vitro::machine
