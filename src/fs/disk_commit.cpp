@@ -49,7 +49,7 @@ void DiskVolume::note_change(uint64_t blocks) {
 }
 
 Status DiskVolume::begin_change(uint64_t blocks) {
-  if (!aborted_.empty()) return fail(Errno::ReadOnlyFs);
+  if (!aborted_.empty()) return fail(Errno::ReadOnly);
   if (!vm_ || !blocking_.may_wait()) return {};
   // Half of the journal is as much as one transaction should be; the other half is for what one operation may add.
   const bool large = pending_ + dirty_bitmaps_.size() + dirty_slot_bitmaps_.size() > journal_->capacity() / 2;

@@ -51,7 +51,7 @@ struct Inode {
   std::array<uint32_t, kMapLevels> roots;
   uint64_t lower_size;         // the lower file as it was: one that has changed is not read any more
   int64_t lower_modified;
-  uint32_t reserved[7];
+  uint32_t reserved[17];
   uint32_t checksum;           // of the bytes above
 };
 static_assert(sizeof(Inode) == 256);

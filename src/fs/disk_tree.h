@@ -24,7 +24,7 @@ class DiskTree {
   void load();
 
   // ---- Told of changes, before they are made where they can fail ----
-  // The node gets a slot, so that it is kept from now on. NoSpace, NameTooLong (the place in the lower layer fits in no block), ReadOnlyFs.
+  // The node gets a slot, so that it is kept from now on. NoSpace, NameTooLong (the place in the lower layer fits in no block), ReadOnly.
   Status keep(TreeNode& node);
   // Room for one more name. NoSpace. The directory is kept.
   Status reserve_name(TreeNode& directory, std::string_view name);

@@ -179,8 +179,8 @@ void DiskTree::load_names(TreeNode& node, const std::map<uint32_t, uint64_t>& nu
     const uint32_t number = mapped_block(node, page);
     if (number == 0) {
       // A block of names that was never committed with names in it: set aside again.
-      if (!volume_.reserve_blocks(1)) continue;
-      node.blocks.set(page, BlockMap::kReserved);
+      if (volume_.reserve_blocks(1)) node.blocks.set(page, BlockMap::kReserved);
+      else d.name_blocks[page].used = kBlock;  // no room even for that: it takes no names
       continue;
     }
     volume_.read_block(number, block);

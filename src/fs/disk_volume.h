@@ -33,8 +33,9 @@ class BlockWriter {
   virtual std::span<std::byte> block(uint32_t number) = 0;
 };
 
-class DiskVolume final : public BlockStore, private mm::FileBacking {
+class DiskVolume final : public BlockStore, public mm::FileBacking {
  public:
+  using Done = BlockStore::Done;
   DiskVolume(hw::Disk& disk, Blocking& blocking);
   ~DiskVolume() override;
 
@@ -75,7 +76,7 @@ class DiskVolume final : public BlockStore, private mm::FileBacking {
   // A tree has something to commit, about `blocks` more blocks of it.
   void note_change(uint64_t blocks = 1);
   // Before an operation that changes metadata or takes `blocks` blocks; what follows does not wait. Waits for a commit where the running transaction is
-  // as large as one may get, or has freed blocks that are wanted now (fs/ext4/balloc.c: ext4_should_retry_alloc). ReadOnlyFs: a commit has failed,
+  // as large as one may get, or has freed blocks that are wanted now (fs/ext4/balloc.c: ext4_should_retry_alloc). ReadOnly: a commit has failed,
   // and nothing can be changed any more.
   Status begin_change(uint64_t blocks = 8);
   // A block of metadata is not needed any more.
@@ -88,7 +89,7 @@ class DiskVolume final : public BlockStore, private mm::FileBacking {
   uint64_t begin_ordered_write();
   void end_ordered_write(uint64_t number);
 
-  // Commits everything that has changed up to now, and waits. IoError, ReadOnlyFs.
+  // Commits everything that has changed up to now, and waits. IoError, ReadOnly.
   Status commit();
   // Where there is nothing to commit: makes what was written safe from power loss.
   Status flush() { return access_.flush(); }

@@ -168,11 +168,11 @@ Result<void, UserError> Machine::offer(const std::string& host, const std::strin
   const std::string point = directory ? guest : guest.substr(0, std::max<size_t>(guest.rfind('/'), 1));
   fs::OverlayConfig config;
   config.standard_directories = false;
-  config.name = point;
   // A file joins the others that were offered in its directory before.
   std::vector<fs::HostOffer>& here = offered_[point];
   here.push_back({host, directory ? "/" : guest.substr(guest.rfind('/'))});
   config.offers = here;
+  config.name = here.size() == 1 ? point : fmt::format("{}#{}", point, here.size());  // each overlay is a tree of its own
   const std::shared_ptr<fs::FileSystem> fs = TRY(fs::make_overlay(*vfs_, config, *block_store_));
 
   const fs::Credentials root{};
