@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -29,7 +30,8 @@ struct RunOptions {
   bool stats = false, strace = false;
   std::string stats_json;
   unsigned top = 10;
-  std::string root;
+  std::string root, disk_image, disk_faults;
+  bool disk_given = false;
   std::vector<std::string> binds, environment;
   uint64_t seed = 1;
   std::optional<std::string> monitor;
@@ -61,12 +63,32 @@ Result<machine::Bind, UserError> parse_bind(const std::string& text) {
   return bind;
 }
 
+// "read=0.01,write=0.5"
+Result<void, UserError> parse_disk_faults(const std::string& text, machine::MachineOptions& m) {
+  std::string_view left = text;
+  while (!left.empty()) {
+    const std::string_view part = left.substr(0, left.find(','));
+    left.remove_prefix(std::min(left.size(), part.size() + 1));
+    const size_t equals = part.find('=');
+    const std::string_view name = part.substr(0, equals), value = equals == std::string_view::npos ? std::string_view{} : part.substr(equals + 1);
+    double rate = -1;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), rate);
+    if ((name != "read" && name != "write") || error != std::errc{} || end != value.data() + value.size() || !(rate >= 0 && rate <= 1))
+      return fail(UserError{fmt::format("--disk-faults '{}' is no fault rate", part), "write read=RATE,write=RATE with rates from 0 to 1"});
+    (name == "read" ? m.disk_read_faults : m.disk_write_faults) = rate;
+  }
+  return {};
+}
+
 Result<machine::MachineOptions, UserError> machine_options(const RunOptions& o) {
   machine::MachineOptions m;
   m.ram = TRY(parse_size("--ram", o.ram));
   m.disk = TRY(parse_size("--disk", o.disk));
   m.swap = TRY(parse_size("--swap", o.swap));
   if (m.swap.value() != 0 && m.swap < kib(40)) return fail(UserError{fmt::format("--swap {} is too small", o.swap), "swap takes at least 40K"});
+  m.disk_given = o.disk_given;
+  if (!o.disk_image.empty()) m.disk_image = o.disk_image;
+  TRY(parse_disk_faults(o.disk_faults, m));
   m.reserved = TRY(parse_size("--reserved", o.reserved));
   if (!o.highmem.empty()) {
     m.highmem = TRY(parse_size("--highmem", o.highmem));
@@ -189,6 +211,8 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
   run_command->add_option("--env", o->environment, "Set a variable in the program's environment")->type_name("NAME=VALUE")->take_all()->allow_extra_args(false);
   run_command->add_option("--disk", o->disk, "Size of the simulated disk that takes what the guest writes (default 16G)")->type_name("SIZE");
   run_command->add_option("--swap", o->swap, "Size of a swap partition, /dev/vdb, in use from boot on (default: none)")->type_name("SIZE");
+  run_command->add_option("--disk-image", o->disk_image, "Keep the simulated disk in this file between runs (made where it does not exist)")->type_name("FILE");
+  run_command->add_option("--disk-faults", o->disk_faults, "Let requests to the disk fail by chance: read=RATE,write=RATE, 0 to 1")->type_name("LIST");
   run_command->add_option("--reserved", o->reserved, "Memory that boot reserves beyond the default")->type_name("SIZE");
   run_command->add_option("--highmem", o->highmem, "RAM from this address on is high memory, outside the kernel's direct map (default: none)")->type_name("START");
   run_command->add_option("--pti", o->pti, "Page-table isolation: user mode runs on tables without the kernel; on or off (default off)")->check(CLI::IsMember({"on", "off"}));
@@ -198,6 +222,7 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "err", "off"}));
   run_command->footer("[--] PROGRAM [ARGUMENTS...] follow the options.");
   run_command->callback([o, run_command, &chosen] {
+    o->disk_given = run_command->count("--disk") > 0;
     if (o->command.empty()) throw CLI::RequiredError("PROGRAM");
     chosen = [o] { return run(*o); };
   });

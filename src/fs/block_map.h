@@ -31,6 +31,13 @@ class BlockMap {
     count_ += static_cast<uint64_t>(delta);
     if ((c->second->used += delta) == 0) chunks_.erase(c);
   }
+  // Whether a page of [first, last] is not a hole.
+  bool any(uint64_t first, uint64_t last) const {
+    for (auto c = chunks_.lower_bound(first / kChunk); c != chunks_.end() && c->first <= last / kChunk; ++c)
+      for (uint64_t i = 0; i < kChunk; ++i)
+        if (c->second->slots[i] != kHole && c->first * kChunk + i >= first && c->first * kChunk + i <= last) return true;
+    return false;
+  }
   // Pages that are not holes.
   uint64_t count() const { return count_; }
   // Removes every page in [first, last], telling `gone(value)` of each. Costs what is there, not the length of the range.

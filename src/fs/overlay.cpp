@@ -61,7 +61,8 @@ std::string link_destination(const std::string& guest_path, const std::string& t
   return normalized(text.front() == '/' ? text : fmt::format("{}/{}", parent_of(guest_path), text));
 }
 
-Result<void, UserError> place(TreeFileSystem& fs, const OverlayConfig& config, const HostOffer& offer) {
+// `opened`: the host's tree; null where the offer is a symbolic link into another offer.
+Result<void, UserError> place(TreeFileSystem& fs, const OverlayConfig& config, const HostOffer& offer, const HostTree* opened) {
   const std::string guest = normalized(offer.guest_path);
   const auto blocked = [&](const char* why) {
     return fail(UserError{fmt::format("cannot offer {} as {}: {}", offer.host_path, guest, why), "choose another guest path"});
@@ -75,30 +76,41 @@ Result<void, UserError> place(TreeFileSystem& fs, const OverlayConfig& config, c
   }
   const std::string name = guest.substr(guest.rfind('/') + 1);
 
+  // What the disk has by this name stays.
+  TreeNode* kept = nullptr;
+  if (parent)
+    if (const auto entry = parent->entries.find(name); entry != parent->entries.end() && entry->second != TreeNode::kWhiteout && fs.node(entry->second).disk)
+      kept = &fs.node(entry->second);
+
   if (const auto text = link_text(offer.host_path); text && parent) {
     const std::string destination = link_destination(guest, *text);
     for (const HostOffer& other : config.offers) {
       const std::string other_guest = normalized(other.guest_path);
       if (other_guest == guest || !inside(destination, other_guest)) continue;
+      if (kept) return {};
       TreeNode& link = fs.make_node(kSymlink | 0777, 0, 0);
       link.links = 1;
       link.link_target = *text;
       link.size = text->size();
+      (void)fs.keep_on_disk(link);
       fs.add_name(*parent, name, link);
       return {};
     }
   }
 
-  auto opened = HostTree::open(offer.host_path, fs.host_descriptors());
-  if (!opened) return fail(opened.error());
-  const HostTree& tree = fs.add_tree(std::move(*opened));
+  if (!opened) return blocked("the symbolic link leads nowhere");
+  const HostTree& tree = *opened;
   const auto host = tree.stat("");
   if (!host) return blocked("the host does not let it be looked at");
   if (!parent) {
     if ((host->mode & kTypeMask) != kDirectory) return blocked("the root must be a directory");
     TreeNode& root = fs.root_node();
     root.lower = std::make_unique<Lower>(Lower{&tree, "", *host});
-    root.mode = host->mode, root.uid = host->uid, root.gid = host->gid;
+    if (!fs.restored()) root.mode = host->mode, root.uid = host->uid, root.gid = host->gid;
+    return {};
+  }
+  if (kept) {
+    if (kept->type() == kDirectory && !kept->lower && (host->mode & kTypeMask) == kDirectory) kept->lower = std::make_unique<Lower>(Lower{&tree, "", *host});
     return {};
   }
   auto node = fs.lower_node(tree, "");
@@ -119,6 +131,11 @@ Result<std::shared_ptr<FileSystem>, UserError> make_overlay(Vfs& vfs, const Over
   tree.store = &upper;
   tree.max_file_size = kExt4MaxFileSize;
   tree.only_world_readable = config.only_world_readable;
+  if (auto* volume = dynamic_cast<DiskVolume*>(&upper)) {
+    TRY(volume->open(vfs));
+    tree.volume = volume;
+    tree.name = config.name;
+  }
   auto fs = std::make_shared<TreeFileSystem>(vfs, std::move(tree));
   fs->root_node().size = kPageSize;
 
@@ -126,11 +143,23 @@ Result<std::shared_ptr<FileSystem>, UserError> make_overlay(Vfs& vfs, const Over
   std::vector<HostOffer> offers = config.offers;
   std::stable_sort(offers.begin(), offers.end(),
                    [](const HostOffer& a, const HostOffer& b) { return normalized(a.guest_path).size() < normalized(b.guest_path).size(); });
-  for (const HostOffer& offer : offers)
-    if (auto placed = place(*fs, config, offer); !placed) return fail(placed.error());
+  std::vector<const HostTree*> trees;
+  for (const HostOffer& offer : offers) {
+    auto opened = HostTree::open(offer.host_path, fs->host_descriptors());
+    if (!opened && !link_text(offer.host_path)) return fail(opened.error());
+    trees.push_back(opened ? &fs->add_tree(std::move(*opened), normalized(offer.guest_path)) : nullptr);
+  }
+  fs->load();
+  for (size_t i = 0; i < offers.size(); ++i) {
+    if (auto placed = place(*fs, config, offers[i], trees[i]); !placed) return fail(placed.error());
+  }
   // A directory that cannot be made (the host offers something else by that name) is simply not there.
   if (config.standard_directories)
     for (const Standard& d : kStandardDirectories) (void)fs->ensure_directory(d.path, d.mode);
+  // What has been set up is on the disk when the machine starts.
+  if (!upper.timed()) {
+    if (auto committed = upper.close(); !committed) return fail(UserError{"the disk cannot be written", "use another image"});
+  }
   return std::shared_ptr<FileSystem>(std::move(fs));
 }
 

@@ -42,6 +42,7 @@ Status TreeInode::may_add(std::string_view name) {
 
 Result<std::shared_ptr<Inode>> TreeInode::make_child(std::string_view name, uint32_t mode, const Credentials& who, std::string_view target, uint64_t device) {
   mm::SlabObject memory = TRY(fs_.charge_inode());
+  TRY(fs_.begin_change());
   TRY(may_add(name));
   const bool directory = (mode & kTypeMask) == kDirectory;
   if (directory && node_.links >= kMaxLinks) return fail(Errno::TooManyLinks);
@@ -53,6 +54,12 @@ Result<std::shared_ptr<Inode>> TreeInode::make_child(std::string_view name, uint
   child.special_device = device;
   if ((mode & kTypeMask) == kSymlink) child.link_target = target, child.size = target.size();
   if (directory && fs_.store()) child.size = kPageSize;
+  Status kept = fs_.keep_on_disk(child);
+  if (kept) kept = fs_.reserve_name(node_, name);
+  if (!kept) {
+    fs_.discard_node(child);
+    return fail(kept.error());
+  }
   fs_.add_name(node_, name, child);
   if (directory) count_subdirectory(node_, 1);
   return std::shared_ptr<Inode>(fs_.inode_of(child, memory));
@@ -74,7 +81,12 @@ Result<std::shared_ptr<Inode>> TreeInode::make_node(std::string_view name, uint3
 Result<std::shared_ptr<Inode>> TreeInode::create_unnamed(uint32_t mode, const Credentials& who) {
   if (node_.type() != kDirectory) return fail(Errno::NotDirectory);
   mm::SlabObject memory = TRY(fs_.charge_inode());
+  TRY(fs_.begin_change());
   TreeNode& child = fs_.make_node(kRegular | (mode & 07777), who.fsuid, (node_.mode & 02000) ? node_.gid : who.fsgid);
+  if (Status kept = fs_.keep_on_disk(child); !kept) {
+    fs_.discard_node(child);
+    return fail(kept.error());
+  }
   child.linkable = true;
   return std::shared_ptr<Inode>(fs_.inode_of(child, memory));
 }
@@ -82,10 +94,13 @@ Result<std::shared_ptr<Inode>> TreeInode::create_unnamed(uint32_t mode, const Cr
 Status TreeInode::link(std::string_view name, Inode& target_inode) {
   auto* target = dynamic_cast<TreeInode*>(&target_inode);
   if (!target || &target->fs_ != &fs_) return fail(Errno::CrossDevice);
+  TRY(fs_.begin_change());
   TRY(may_add(name));
   TreeNode& child = target->node_;
   if (child.links == 0 && !child.linkable) return fail(Errno::NoEntry);
   if (child.links >= kMaxLinks) return fail(Errno::TooManyLinks);
+  TRY(fs_.keep_on_disk(child));
+  TRY(fs_.reserve_name(node_, name));
   child.linkable = false;
   ++child.links;
   fs_.add_name(node_, name, child);
@@ -98,17 +113,28 @@ Status TreeInode::link(std::string_view name, Inode& target_inode) {
 }
 
 Status TreeInode::unlink(std::string_view name) {
+  TRY(fs_.begin_change());
   TreeNode* child = TRY(fs_.find_child(node_, name));
   if (child->type() == kDirectory) {
     fs_.forget_if_dead(*child);
     return fail(Errno::IsDirectory);
   }
+  TRY(reserve_removal(name, *child));
   fs_.remove_name(node_, name);
   fs_.drop_link(*child);
   return {};
 }
 
+// A name of the lower layer is hidden, and what hides it takes room.
+Status TreeInode::reserve_removal(std::string_view name, TreeNode& child) {
+  if (!node_.lower) return {};
+  Status reserved = fs_.reserve_name(node_, name);
+  if (!reserved) fs_.forget_if_dead(child);
+  return reserved;
+}
+
 Status TreeInode::remove_directory(std::string_view name) {
+  TRY(fs_.begin_change());
   TreeNode* child = TRY(fs_.find_child(node_, name));
   Status trouble;
   if (child->type() != kDirectory) trouble = fail(Errno::NotDirectory);
@@ -117,6 +143,7 @@ Status TreeInode::remove_directory(std::string_view name) {
     fs_.forget_if_dead(*child);
     return trouble;
   }
+  TRY(reserve_removal(name, *child));
   fs_.remove_name(node_, name);
   count_subdirectory(node_, -1);
   fs_.drop_link(*child);
@@ -127,6 +154,7 @@ Status TreeInode::remove_directory(std::string_view name) {
 Status TreeInode::rename(std::string_view name, Inode& new_directory, std::string_view new_name, unsigned flags) {
   auto* to = dynamic_cast<TreeInode*>(&new_directory);
   if (!to || &to->fs_ != &fs_) return fail(Errno::CrossDevice);
+  TRY(fs_.begin_change());
   if (to->node_.links == 0) return fail(Errno::NoEntry);
   TreeNode* source = TRY(fs_.find_child(node_, name));
   auto found = fs_.find_child(to->node_, new_name);
@@ -136,6 +164,10 @@ Status TreeInode::rename(std::string_view name, Inode& new_directory, std::strin
 
   if (flags & kRenameExchange) {
     if (!target) return fail(Errno::NoEntry);
+    TRY(fs_.keep_on_disk(*source));
+    TRY(fs_.keep_on_disk(*target));
+    TRY(fs_.reserve_name(node_, name));
+    TRY(fs_.reserve_name(to->node_, new_name));
     fs_.add_name(node_, name, *target);
     fs_.add_name(to->node_, new_name, *source);
     if (&node_ != &to->node_ && source_directory != target_directory) {
@@ -153,6 +185,9 @@ Status TreeInode::rename(std::string_view name, Inode& new_directory, std::strin
     Status trouble;
     if (target_directory && !fs_.is_empty(*target, trouble)) return trouble ? fail(Errno::NotEmpty) : trouble;
   }
+  TRY(fs_.keep_on_disk(*source));
+  TRY(reserve_removal(name, *source));
+  TRY(fs_.reserve_name(to->node_, new_name));
   fs_.remove_name(node_, name);
   fs_.add_name(to->node_, new_name, *source);
   source->changed = fs_.vfs()->now();

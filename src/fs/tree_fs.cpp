@@ -19,6 +19,7 @@ TreeFileSystem::TreeFileSystem(Vfs& vfs, TreeConfig config) : vfs_(vfs), config_
 
 TreeFileSystem::~TreeFileSystem() {
   closing_ = true;
+  disk_.reset();
   while (lru_.pop_front()) {
   }
   for (auto& [number, node] : nodes_) node->cached.reset();
@@ -39,7 +40,11 @@ FileSystemStatistics TreeFileSystem::statistics() {
   if (config_.store) {
     s.blocks = config_.store->total_blocks();
     s.blocks_free = s.blocks_available = config_.store->free_blocks();
-    s.files = std::max<uint64_t>(s.blocks / 4, nodes_.size());  // ext4's inode ratio: one for 16 KiB
+    s.files = config_.volume ? config_.volume->total_slots() : std::max<uint64_t>(s.blocks / 4, nodes_.size());
+    if (config_.volume) {
+      s.files_free = config_.volume->free_slots();
+      return s;
+    }
   } else if (config_.page_limit != UINT64_MAX) {
     s.blocks = config_.page_limit;
     s.blocks_free = s.blocks_available = config_.page_limit - std::min(pages_used_, config_.page_limit);
@@ -59,7 +64,8 @@ Status TreeFileSystem::sync() {
     if (mm::PageCache* pages = inode->page_cache(); pages && config_.store) pages->start_writing();
   Status first;
   for (const auto& inode : inodes)
-    if (Status s = inode->sync(Inode::Sync::All, Bytes{0}, Bytes{UINT64_MAX}); !s && first) first = s;
+    if (mm::PageCache* pages = inode->page_cache(); pages && config_.store) (void)pages->write_back();
+  if (config_.volume) first = config_.volume->commit();
   return first;
 }
 
@@ -174,22 +180,68 @@ void TreeFileSystem::keep(TreeNode& node) {
   if (!node.lru_link.linked()) lru_.push_back(node);
 }
 
+void TreeFileSystem::discard_node(TreeNode& node) {
+  if (disk_) disk_->forget(node);
+  nodes_.erase(node.number);
+}
+
+void TreeFileSystem::load() {
+  if (!config_.volume) return;
+  next_number_ = kFirstOwnNumber + config_.volume->total_slots() + 2;
+  restored_ = config_.volume->root_slot(config_.name) != 0;
+  disk_ = std::make_unique<DiskTree>(*this, *config_.volume, config_.name);
+  disk_->load();
+}
+
+TreeNode& TreeFileSystem::restore_node(uint32_t slot, const Lower* lower) {
+  uint64_t number = kFirstOwnNumber + slot;
+  if (lower) {
+    const uint64_t of_host = guest_number(lower->host.device, lower->host.inode);
+    if (!nodes_.contains(of_host)) number = of_host;
+  }
+  auto node = std::make_unique<TreeNode>();
+  node->number = number;
+  return *nodes_.emplace(number, std::move(node)).first->second;
+}
+
+std::unique_ptr<Lower> TreeFileSystem::find_lower(const std::string& tree, const std::string& path) const {
+  for (const auto& t : trees_) {
+    if (tree_names_.at(t.get()) != tree) continue;
+    const auto host = t->stat(path);
+    if (!host) return nullptr;
+    return std::make_unique<Lower>(Lower{t.get(), path, *host});
+  }
+  return nullptr;
+}
+
 void TreeFileSystem::touch_directory(TreeNode& directory) {
   directory.modified = directory.changed = vfs_.now();
   ++directory.version;
   directory.changed_here = true;
+  mark(directory);
 }
 
 void TreeFileSystem::add_name(TreeNode& directory, std::string_view name, TreeNode& child) {
   directory.entries.insert_or_assign(std::string(name), child.number);
   child.changed_here = true;
   if (child.type() == kDirectory) child.parent = directory.number;
+  if (disk_) {
+    // A guest's name has its place already; what the machine itself sets up on a full disk is simply not kept.
+    (void)disk_->reserve_name(directory, name);
+    disk_->add_name(directory, name);
+    mark(child);
+  }
   touch_directory(directory);
 }
 
 void TreeFileSystem::remove_name(TreeNode& directory, std::string_view name) {
-  if (directory.lower) directory.entries.insert_or_assign(std::string(name), TreeNode::kWhiteout);
-  else if (const auto entry = directory.entries.find(name); entry != directory.entries.end()) directory.entries.erase(entry);
+  if (directory.lower) {
+    directory.entries.insert_or_assign(std::string(name), TreeNode::kWhiteout);
+    if (disk_) disk_->add_name(directory, name);
+  } else if (const auto entry = directory.entries.find(name); entry != directory.entries.end()) {
+    if (disk_) disk_->remove_name(directory, name);
+    directory.entries.erase(entry);
+  }
   touch_directory(directory);
 }
 
@@ -197,6 +249,7 @@ void TreeFileSystem::drop_link(TreeNode& node) {
   node.changed = vfs_.now();
   node.changed_here = true;
   node.links = node.type() == kDirectory ? 0 : node.links - 1;
+  mark(node);
   if (node.links > 0) return;
   ++node.version;
   if (node.lru_link.linked()) lru_.remove(node);
@@ -212,7 +265,8 @@ void TreeFileSystem::inode_gone(TreeNode& node) {
 
 void TreeFileSystem::forget_if_dead(TreeNode& node) {
   if (!node.live.expired() || (node.links > 0 && node.changed_here)) return;
-  node.blocks.remove(0, UINT64_MAX, [this](uint64_t value) { release_page(value); });
+  release_pages(node, 0, UINT64_MAX);
+  if (disk_) disk_->forget(node);
   nodes_.erase(node.number);
 }
 
@@ -247,6 +301,7 @@ Result<TreeNode*> TreeFileSystem::ensure_directory(std::string_view path, uint32
     TreeNode& made = make_node(kDirectory | (path.empty() ? mode : 0755), 0, 0);
     made.links = 2;
     made.size = config_.store ? kPageSize : 0;
+    (void)keep_on_disk(made);
     add_name(*at, name, made);
     if (at->links > 1) ++at->links;
     at = &made;
@@ -260,17 +315,27 @@ void TreeFileSystem::count_io(mm::VmItem item, Bytes n) {
   if (mm::VirtualMemory* vm = vfs_.services().vm) vm->physical().stat().add(item, static_cast<int64_t>((n.value() + kSector - 1) / kSector));
 }
 
-Status TreeFileSystem::reserve_page() {
-  if (config_.store) return config_.store->reserve_blocks(1);
-  if (pages_used_ >= config_.page_limit) return fail(Errno::NoSpace);
-  ++pages_used_;
+Status TreeFileSystem::reserve_page(TreeNode& node, uint64_t page) {
+  if (disk_) return disk_->reserve_page(node, page);
+  if (config_.store) {
+    TRY(config_.store->reserve_blocks(1));
+  } else {
+    if (pages_used_ >= config_.page_limit) return fail(Errno::NoSpace);
+    ++pages_used_;
+  }
+  node.blocks.set(page, BlockMap::kReserved);
   return {};
 }
 
-void TreeFileSystem::release_page(uint64_t value) {
-  if (!config_.store) --pages_used_;
-  else if (value == BlockMap::kReserved) config_.store->unreserve_blocks(1);
-  else config_.store->free_block(value - 1);
+void TreeFileSystem::release_pages(TreeNode& node, uint64_t first, uint64_t last) {
+  const bool names = node.type() == kDirectory;
+  node.blocks.remove(first, last, [&](uint64_t value) {
+    if (!config_.store) --pages_used_;
+    else if (value == BlockMap::kReserved) config_.store->unreserve_blocks(1);
+    else if (names && config_.volume) config_.volume->free_metadata(static_cast<uint32_t>(value - 1));
+    else config_.store->free_block(value - 1);
+  });
+  if (disk_) disk_->pages_removed(node, first, last);
 }
 
 }  // namespace vitro::fs

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/disk_tree.h"
 #include "fs/tree_node.h"
 #include "vitro/fs/inode.h"
 #include "vitro/fs/vfs.h"
@@ -25,6 +26,8 @@ struct TreeConfig {
   mm::KernelCache inode_cache = mm::KernelCache::ShmemInodeCache;
   mm::FrameState pages = mm::FrameState::Shmem;
   BlockStore* store = nullptr;         // null: contents are memory
+  DiskVolume* volume = nullptr;        // the store, where files are kept on it
+  std::string name;                    // which of the volume's trees this is: where it is mounted
   uint64_t page_limit = UINT64_MAX;    // without a store
   uint64_t max_file_size = kMaxOffset;
   uint32_t root_mode = 0755;
@@ -49,6 +52,29 @@ class TreeFileSystem final : public FileSystem, public std::enable_shared_from_t
   const TreeConfig& config() const { return config_; }
   TreeNode& root_node() { return *nodes_.at(kRootNumber); }
   TreeNode& node(uint64_t number) { return *nodes_.at(number); }
+  const TreeNode* find_node(uint64_t number) const {
+    const auto it = nodes_.find(number);
+    return it == nodes_.end() ? nullptr : it->second.get();
+  }
+
+  // ---- What is kept on the disk: nothing happens, and nothing fails, without a volume ----
+  DiskTree* disk() { return disk_.get(); }
+  // Before an operation that changes something; the last thing that may wait.
+  Status begin_change(uint64_t blocks = 8) { return config_.volume ? config_.volume->begin_change(blocks) : Status{}; }
+  Status keep_on_disk(TreeNode& node) { return disk_ ? disk_->keep(node) : Status{}; }
+  Status reserve_name(TreeNode& directory, std::string_view name) { return disk_ ? disk_->reserve_name(directory, name) : Status{}; }
+  void mark(TreeNode& node, DiskTree::What what = DiskTree::What::Data) {
+    if (disk_) disk_->mark(node, what);
+  }
+  // Takes back a node that got no name.
+  void discard_node(TreeNode& node);
+  // Once the lower layer's trees are known: what the disk has.
+  void load();
+  bool restored() const { return restored_; }
+  // A node that the disk knows: by its lower file, where that is still there and nobody's yet.
+  TreeNode& restore_node(uint32_t slot, const Lower* lower);
+  std::unique_ptr<Lower> find_lower(const std::string& tree, const std::string& path) const;
+  const std::string& tree_name(const HostTree& tree) const { return tree_names_.at(&tree); }
 
   // ---- Nodes and the inodes on top of them (for TreeInode and for setting a tree up) ----
   TreeNode& make_node(uint32_t mode, uint32_t uid, uint32_t gid);
@@ -73,12 +99,17 @@ class TreeFileSystem final : public FileSystem, public std::enable_shared_from_t
   // Makes parent directories as needed; for setting up. NotDirectory.
   Result<TreeNode*> ensure_directory(std::string_view path, uint32_t mode = 0755);
 
-  const HostTree& add_tree(std::unique_ptr<HostTree> tree) { return *trees_.emplace_back(std::move(tree)); }
+  // `name`: where the guest sees it.
+  const HostTree& add_tree(std::unique_ptr<HostTree> tree, std::string name) {
+    tree_names_[tree.get()] = std::move(name);
+    return *trees_.emplace_back(std::move(tree));
+  }
   HostDescriptors& host_descriptors() { return host_descriptors_; }
 
   // ---- Storage ----
-  Status reserve_page();
-  void release_page(uint64_t block_value);
+  Status reserve_page(TreeNode& node, uint64_t page);
+  // Gives up the pages of [first, last].
+  void release_pages(TreeNode& node, uint64_t first, uint64_t last);
   BlockStore* store() { return config_.store; }
   // Counts a transfer in /proc/vmstat, in sectors (block/blk-core.c: submit_bio).
   void count_io(mm::VmItem item, Bytes n);
@@ -104,6 +135,9 @@ class TreeFileSystem final : public FileSystem, public std::enable_shared_from_t
   uint64_t pages_used_ = 0;                                // without a store
   HostDescriptors host_descriptors_;
   std::vector<std::unique_ptr<HostTree>> trees_;
+  std::map<const HostTree*, std::string> tree_names_;
+  std::unique_ptr<DiskTree> disk_;
+  bool restored_ = false;
   std::vector<uint64_t> host_devices_;                     // in order of encounter
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> mapped_numbers_;
 };

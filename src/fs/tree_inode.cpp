@@ -43,7 +43,8 @@ Attributes TreeInode::attributes() {
   // Pages that have no block of their own yet lie in the lower layer; those of a tmpfs that came through a mapping are only in the cache.
   if (node_.lower_bytes > 0) pages = std::max(pages, Bytes{node_.lower_bytes}.pages_up().value());
   else if (!fs_.store() && pages_) pages = std::max(pages, pages_->cached_pages().value());
-  if (node_.type() == kDirectory && fs_.store()) pages = 1;
+  if (node_.disk) pages += node_.disk->map_blocks.size();
+  if (node_.type() == kDirectory && fs_.store()) pages = std::max<uint64_t>(pages, 1);
   if (node_.type() == kDirectory && !fs_.store()) a.size = kDirectoryEntrySize * (2 + node_.entries.size());
   a.blocks = pages * (kPageSize / 512);
   a.accessed = node_.accessed, a.modified = node_.modified, a.changed = node_.changed, a.born = node_.born;
@@ -51,6 +52,8 @@ Attributes TreeInode::attributes() {
 }
 
 Status TreeInode::set_attributes(const AttributeChange& c) {
+  TRY(fs_.begin_change());
+  TRY(fs_.keep_on_disk(node_));
   if (c.size && *c.size != node_.size) TRY(resize(*c.size));
   else if (c.size) node_.modified = fs_.vfs()->now();
   if (c.mode) node_.mode = node_.type() | (*c.mode & 07777);
@@ -90,23 +93,28 @@ mm::PageCache* TreeInode::page_cache() {
   return pages_.get();
 }
 
-Status TreeInode::sync(Sync, Bytes from, Bytes to) {
-  if (!pages_ || !fs_.store()) return {};
+Status TreeInode::sync(Sync what, Bytes from, Bytes to) {
+  if (!fs_.store()) return {};
+  const auto self = shared_from_this();
   // An error of writing is told by write_errors(), to everybody once.
-  (void)pages_->write_back(from, to);
-  return {};
+  if (pages_) (void)pages_->write_back(from, to);
+  DiskVolume* volume = fs_.config().volume;
+  if (!volume || !fs_.disk() || !fs_.vfs()->services().vm) return {};
+  const bool metadata = fs_.disk()->uncommitted(node_, what == Sync::All ? DiskTree::What::Times : DiskTree::What::Data);
+  return metadata || volume->committing() ? volume->commit() : volume->flush();
 }
 
 Result<uint64_t> TreeInode::prepare_write(uint64_t offset, uint64_t count) {
   const uint64_t first = offset / kPageSize, last = (offset + count - 1) / kPageSize;
+  TRY(fs_.begin_change(last - first + 8));
+  TRY(fs_.keep_on_disk(node_));
   for (uint64_t page = first; page <= last; ++page) {
     if (node_.blocks.get(page) != BlockMap::kHole) continue;
-    if (Status s = fs_.reserve_page(); !s) {
+    if (Status s = fs_.reserve_page(node_, page); !s) {
       if (page == first) return fail(s.error());
       count = page * kPageSize - offset;
       break;
     }
-    node_.blocks.set(page, BlockMap::kReserved);
   }
   node_.changed_here = true;
   // fs/inode.c: file_remove_privs.
@@ -127,7 +135,10 @@ void TreeInode::content_read() {
   if (!node_.changed_here) return;  // reading changes nothing in the lower layer
   const Time now = fs_.vfs()->now();
   constexpr int64_t kDay = 24 * 60 * 60;
-  if (earlier(node_.accessed, node_.modified) || earlier(node_.accessed, node_.changed) || now.seconds - node_.accessed.seconds >= kDay) node_.accessed = now;
+  if (!earlier(node_.accessed, node_.modified) && !earlier(node_.accessed, node_.changed) && now.seconds - node_.accessed.seconds < kDay) return;
+  if (!fs_.begin_change()) return;
+  node_.accessed = now;
+  fs_.mark(node_, DiskTree::What::Times);
 }
 
 Status TreeInode::resize(uint64_t size) {
@@ -143,9 +154,10 @@ Status TreeInode::resize(uint64_t size) {
     node_.lower_bytes = std::min(node_.lower_bytes, size);
     if (pages_) pages_->truncate(Bytes{size});
     if (clear_tail && pages_->find(tail)) pages_->mark_dirty(tail);
-    node_.blocks.remove(Bytes{size}.pages_up().value(), UINT64_MAX, [this](uint64_t v) { fs_.release_page(v); });
+    fs_.release_pages(node_, Bytes{size}.pages_up().value(), UINT64_MAX);
   }
   node_.size = size;
+  if (node_.disk) node_.disk->size = size;
   node_.modified = fs_.vfs()->now();
   return {};
 }
@@ -161,6 +173,8 @@ Status TreeInode::zero_range(uint64_t from, uint64_t to) {
 
 Status TreeInode::allocate(int mode, uint64_t offset, uint64_t length) {
   if (!page_cache()) return fail(Errno::NotSupported);
+  TRY(fs_.begin_change());
+  TRY(fs_.keep_on_disk(node_));
   const uint64_t end = offset + length;
   switch (mode) {
     case 0:
@@ -186,7 +200,7 @@ Status TreeInode::allocate(int mode, uint64_t offset, uint64_t length) {
           TRY(zero_range(offset, std::min(first * kPageSize, stop)));
           if (last * kPageSize < stop) TRY(zero_range(last * kPageSize, stop));
           pages_->drop_range(PageIndex{first}, Pages{last - first});
-          node_.blocks.remove(first, last - 1, [this](uint64_t v) { fs_.release_page(v); });
+          fs_.release_pages(node_, first, last - 1);
         }
       }
       node_.modified = fs_.vfs()->now();
@@ -194,7 +208,10 @@ Status TreeInode::allocate(int mode, uint64_t offset, uint64_t length) {
     }
     default: return fail(Errno::NotSupported);
   }
-  if (!(mode & kKeepSize)) node_.size = std::max(node_.size, end);
+  if (!(mode & kKeepSize) && end > node_.size) {
+    node_.size = end;
+    if (node_.disk) node_.disk->size = end;
+  }
   changed();
   return {};
 }
@@ -207,6 +224,7 @@ void TreeInode::read_lower(uint64_t page, Into pages, Done done) {
     const uint64_t wanted = offset < node_.lower_bytes ? std::min<uint64_t>(node_.lower_bytes - offset, pages[i].size()) : 0;
     uint64_t got = 0;
     if (wanted > 0) {
+      if (!node_.lower) return done(fail(Errno::IoError));  // what was left in the lower layer is not there any more
       const auto n = node_.lower->tree->read(node_.lower->path, node_.lower->host, offset, pages[i].first(wanted));
       if (!n) return done(fail(Errno::IoError));
       got = *n;  // fewer where the host has shortened the file meanwhile: the rest reads as zeros
@@ -267,12 +285,22 @@ void TreeInode::write_pages(PageIndex first, From pages, Done done) {
     if (!s) fs->write_errors()->set(s.error());
     done(s);
   });
+  if (Status s = fs_.begin_change(); !s) return parts->end(fail(Errno::IoError));
+  bool placed = false;
   uint64_t run_block = 0;
   std::vector<std::span<const std::byte>> run;
   const auto flush = [&] {
     if (run.empty()) return;
     fs_.count_io(mm::VmItem::pgpgout, Bytes{run.size() * kPageSize});
-    fs_.store()->write_blocks(run_block, run, Parts::one_more(parts));
+    Done end = Parts::one_more(parts);
+    if (DiskVolume* volume = fs_.config().volume; volume && placed) {
+      // The transaction that makes these blocks the file's must not commit before they are written (data=ordered).
+      end = [volume, number = volume->begin_ordered_write(), end = std::move(end)](Status s) {
+        volume->end_ordered_write(number);
+        end(s);
+      };
+    }
+    fs_.store()->write_blocks(run_block, run, std::move(end));
     run.clear();
   };
   for (size_t i = 0; i < pages.size(); ++i) {
@@ -282,15 +310,20 @@ void TreeInode::write_pages(PageIndex first, From pages, Done done) {
     if (value == BlockMap::kReserved) {
       value = fs_.store()->allocate_reserved_block() + 1;
     } else if (value == BlockMap::kHole) {
-      const auto block = fs_.store()->allocate_block();
-      if (!block) {
-        parts->end((++parts->left, fail(block.error())));
+      // It was dirty before the hole was made under it.
+      if (Status s = fs_.reserve_page(node_, index.value()); !s) {
+        Parts::one_more(parts)(s);
         continue;
       }
-      value = *block + 1;
+      value = fs_.store()->allocate_reserved_block() + 1;
     }
-    node_.blocks.set(index.value(), value);
-    node_.changed_here = true;
+    if (node_.blocks.get(index.value()) != value) {
+      node_.blocks.set(index.value(), value);
+      node_.changed_here = true;
+      if (fs_.disk()) fs_.disk()->page_mapped(node_, index.value());
+      placed = true;
+    }
+    if (node_.disk) node_.disk->size = std::max(node_.disk->size, std::min<uint64_t>(node_.size, (index.value() + 1) * kPageSize));
     if (!run.empty() && run_block + run.size() != value - 1) flush();
     if (run.empty()) run_block = value - 1;
     run.push_back(pages[i]);
@@ -301,8 +334,8 @@ void TreeInode::write_pages(PageIndex first, From pages, Done done) {
 
 Status TreeInode::reserve_page_of(PageIndex index) {
   if (!fs_.store() || node_.blocks.get(index.value()) != BlockMap::kHole) return {};
-  TRY(fs_.reserve_page());
-  node_.blocks.set(index.value(), BlockMap::kReserved);
+  TRY(fs_.keep_on_disk(node_));
+  TRY(fs_.reserve_page(node_, index.value()));
   node_.changed_here = true;
   return {};
 }

@@ -55,10 +55,14 @@ class TreeInode final : public Inode, public mm::FileBacking {
   // Makes a child: checks that this directory still exists and has no such name.
   Result<std::shared_ptr<Inode>> make_child(std::string_view name, uint32_t mode, const Credentials& who, std::string_view target, uint64_t device);
   Status may_add(std::string_view name);
+  Status reserve_removal(std::string_view name, TreeNode& child);
   Status resize(uint64_t size);
   void read_lower(uint64_t page, Into pages, Done done);
   Status zero_range(uint64_t from, uint64_t to);
-  void changed() { node_.changed = fs_.vfs()->now(), node_.changed_here = true; }
+  void changed() {
+    node_.changed = fs_.vfs()->now(), node_.changed_here = true;
+    fs_.mark(node_);
+  }
 
   TreeFileSystem& fs_;
   TreeNode& node_;

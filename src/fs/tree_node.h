@@ -8,6 +8,7 @@
 #include <string>
 
 #include "fs/block_map.h"
+#include "fs/disk_node.h"
 #include "fs/host_tree.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/fs/types.h"
@@ -45,6 +46,7 @@ struct TreeNode {
 
   std::unique_ptr<Lower> lower;
   bool changed_here = false;  // differs from the lower layer (or has none), so it must be remembered
+  std::unique_ptr<DiskNode> disk;  // what it has on the disk; null: nothing of it is kept there
   bool linkable = false;      // has no name yet, but may get one (O_TMPFILE)
 
   // The inode in memory: `cached` keeps it between uses.

@@ -70,6 +70,7 @@ void Kernel::set_watcher(Watcher* w) {
   state_->watcher = w;
 }
 void Kernel::set_host_port(HostPort* port) { state_->host = port; }
+void Kernel::set_block_devices(std::function<std::vector<fs::BlockDeviceView>()> devices) { state_->block_devices = std::move(devices); }
 
 Result<Pid, UserError> Kernel::start(const FirstProcess& first) {
   State& s = *state_;

@@ -277,6 +277,7 @@ fs::SystemView Kernel::system() const {
   v.processes_forked = s.forks;
   v.running = std::max<uint64_t>(1, totals.running);
   v.blocked = totals.blocked;
+  if (s.block_devices) v.block_devices = s.block_devices();
   // The tick runs only while the CPU is busy (CONFIG_NO_HZ_IDLE, HZ 250).
   v.timer_interrupts = (v.uptime - v.idle).value() / 4'000'000;
   v.interrupts = v.timer_interrupts + totals.events;

@@ -112,6 +112,7 @@ struct Kernel::State final : SchedulerPort {
   Rng rng;
   SyscallTable* syscalls = nullptr;
   HostPort* host = nullptr;
+  std::function<std::vector<fs::BlockDeviceView>()> block_devices;
   Watcher* watcher = nullptr;
   hw::Disassembler disassembler;
 

@@ -75,7 +75,12 @@ Result<void, UserError> Machine::build() {
   mmu_->set_soft_tlb(cpu_.get());
   ram_->set_code_invalidator(cpu_.get());
   cpu_->set_precise_faults(tracer_.enabled(Event::PageFaultUser));
-  disk_ = hw::make_memory_disk("vda", options_.disk, *clock_, options_.timing);
+  if (options_.disk_image) {
+    const std::optional<Bytes> size = options_.disk_given ? std::optional(options_.disk) : std::nullopt;
+    disk_ = TRY(hw::open_disk_image(*options_.disk_image, "vda", size, *clock_, options_.timing));
+  } else {
+    disk_ = hw::make_memory_disk("vda", options_.disk, *clock_, options_.timing);
+  }
 
   mm::PhysicalMemoryConfig physical;
   physical.extra_reserved = options_.reserved;
@@ -118,7 +123,23 @@ Result<void, UserError> Machine::build() {
   kernel_->set_syscall_table(syscalls_.get());
   kernel_->set_host_port(console_.get());
   const auto flusher = kernel_->start_kernel_thread("kworker/u2:0-flush-254:0", [this] { vm_->writeback().run_flusher([this] { return kernel_->kernel_thread_should_stop(); }); });
-  if (!flusher) return fail(UserError{"no memory for the kernel's own threads", "give the machine more --ram"});
+  const auto committer = kernel_->start_kernel_thread("jbd2/vda-8", [this] { block_store_->run_commits([this] { return kernel_->kernel_thread_should_stop(); }); });
+  kernel_->set_block_devices([this] {
+    const hw::DiskCounters& c = disk_->counters();
+    fs::BlockDeviceView d;
+    d.name = disk_->name();
+    d.major = 254, d.minor = 0;
+    d.sectors = disk_->size().value() / hw::Disk::kSectorSize;
+    d.reads = {.requests = c.reads, .sectors = c.sectors_read, .time = c.read_time};
+    d.writes = {.requests = c.writes, .sectors = c.sectors_written, .time = c.write_time};
+    d.flushes = {.requests = c.flushes, .time = c.flush_time};
+    d.in_flight = c.in_flight;
+    d.busy = c.busy_time;
+    d.weighted = c.read_time + c.write_time + c.flush_time;
+    return std::vector{d};
+  });
+  if (options_.disk_read_faults > 0 || options_.disk_write_faults > 0) disk_->set_faults({options_.disk_read_faults, options_.disk_write_faults, options_.seed});
+  if (!flusher || !committer) return fail(UserError{"no memory for the kernel's own threads", "give the machine more --ram"});
   set_crash_reporter(&report_crash, this);
   return {};
 }
@@ -185,6 +206,7 @@ Result<void, UserError> Machine::offer(const std::string& host, const std::strin
   std::vector<fs::HostOffer>& here = offered_[point];
   here.push_back({host, directory ? "/" : guest.substr(guest.rfind('/'))});
   config.offers = here;
+  config.name = here.size() == 1 ? point : fmt::format("{}#{}", point, here.size());  // each overlay is a tree of its own
   const std::shared_ptr<fs::FileSystem> fs = TRY(fs::make_overlay(*vfs_, config, *block_store_));
 
   const fs::Credentials root{};
@@ -283,12 +305,24 @@ Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::
   TRY(started);
   kernel::Exit exit = kernel_->run(at_first_exit);
   restore_host_terminal();
+  TRY(power_off());
   if (console_->ended_by()) exit = {.signal = console_->ended_by()};
   if (TraceSink* sink = tracer_.sink()) TRY(sink->flush());
   return exit;
 }
 
 void Machine::set_output_listener(OutputListener* listener) { console_->set_output_listener(listener); }
+// Requests that are on their way complete, and an image is left with everything in its place.
+Result<void, UserError> Machine::power_off() {
+  while (disk_->counters().in_flight > 0 && clock_->next_event()) {
+    clock_->idle_until(*clock_->next_event());
+    clock_->run_due_events();
+  }
+  if (!options_.disk_image) return {};
+  const Status synced = vfs_->sync_all(), closed = block_store_->close();
+  if (!synced || !closed) return fail(UserError{fmt::format("--disk-image {}: not everything could be written to it", *options_.disk_image), "make room on the host's disk"});
+  return {};
+}
 
 void Machine::verify(mm::Verify level) {
   mmu_->verify();

@@ -69,7 +69,9 @@ std::optional<Pfn> cached_page(FaultContext& f, PageCache::State& cache, PageInd
     end = Attempt::WouldWait;
     return std::nullopt;
   }
-  f.major = !frame;
+  // Whoever gives up the lock to wait, or to begin reading ahead, has not handled the fault at once, and that is what counts (mm/memory.c:
+  // mm_account_fault, FAULT_FLAG_TRIED).
+  f.major = true;
   const std::shared_ptr<MappedFile> keep = f.vma->file;  // the area may be unmapped while we wait
   const auto reader = reader_of(*f.vma);
   f.lock.release();

@@ -169,6 +169,21 @@ Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader
   }
 }
 
+Result<PageCache::Cached> PageCache::get_blank(PageIndex index) {
+  State& s = *state_;
+  while (!s.pages.find(index)) {
+    const auto f = s.allocate(s.allocation_flags() | Gfp::Zero);
+    if (!f) return fail(Errno::NoMemory);
+    s.frame(*f).set(FrameFlag::Uptodate);
+    const auto added = s.add(index, *f, Gfp::Kernel | Gfp::Write);
+    if (added) return Cached{*f, false};
+    s.frame(*f).flags = 0;
+    s.vm.physical().allocator().free(*f);
+    if (added.error() != Errno::Exists) return fail(added.error());
+  }
+  return get(index);
+}
+
 void PageCache::read_ahead(PageIndex first, Pages count, const ReadaheadWindow& ra) {
   State& s = *state_;
   if (!s.has_storage()) return;

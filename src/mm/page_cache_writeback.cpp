@@ -44,6 +44,11 @@ void PageCache::mark_dirty(PageIndex index) {
   if (const auto f = state_->pages.find(index)) state_->mark_dirty(index, *f);
 }
 
+void PageCache::mark_clean(PageIndex index) {
+  const auto f = state_->pages.find(index);
+  if (f && state_->frame(*f).has(FrameFlag::Dirty)) state_->clear_dirty(index, *f, false);
+}
+
 ErrorSequence& PageCache::write_errors() { return state_->errors; }
 Pages PageCache::pages_being_written() const { return Pages{state_->writeback}; }
 

@@ -135,6 +135,7 @@ struct HostOffer {
 struct OverlayConfig {
   std::vector<HostOffer> offers;
   bool only_world_readable = true;   // host files that "others" may not read look as if access were denied; what was offered itself is exempt
+  std::string name = "/";            // which of the disk's trees is the upper layer: where it is mounted
   bool standard_directories = true;  // make /dev, /home, /tmp, ... where the host does not offer them
 };
 // Errors: an offer that does not exist or cannot be opened.
@@ -171,9 +172,15 @@ class BlockStore {
   virtual Status reserve_blocks(uint64_t count) = 0;
   virtual void unreserve_blocks(uint64_t count) = 0;
   virtual uint64_t allocate_reserved_block() = 0;
+  // The thread that commits what has changed every five seconds (jbd2): runs until `should_stop` says so after a wait.
+  virtual void run_commits(const std::function<bool()>& should_stop) = 0;
+  // Everything that the file systems know goes to the disk, and to where it belongs. IoError.
+  virtual Status close() = 0;
+  // Checks the disk's contents from its bytes alone, like fsck; after close(). The error is the first thing that is wrong.
+  virtual Result<void, std::string> check() = 0;
 };
 
-// The block store over a whole disk. `blocking` is how tasks wait for the disk; where it says that the caller cannot wait the transfer is untimed.
+// The block store over a whole disk, which keeps the overlays' files too (docs/disk.md). `blocking` is how tasks wait for the disk; where it says that the caller cannot wait the transfer is untimed.
 std::unique_ptr<BlockStore> make_block_store(hw::Disk& disk, Blocking& blocking);
 
 }  // namespace vitro::fs

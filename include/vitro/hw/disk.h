@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -58,6 +59,9 @@ class Disk {
   virtual const DiskCounters& counters() const = 0;
 };
 
+// A disk whose contents are the host's file `path`, made (sparse) where it does not exist or is empty; locked until the disk is destroyed. `size`:
+// what the file must be long; none: what it is, or 16 GiB. Errors: it cannot be opened or locked, or has another size.
+Result<std::unique_ptr<Disk>, UserError> open_disk_image(const std::string& path, std::string name, std::optional<Bytes> size, Clock& clock, const TimingModel& timing);
 std::unique_ptr<Disk> make_memory_disk(std::string name, Bytes size, Clock& clock, const TimingModel& timing);
 
 }  // namespace vitro::hw

@@ -89,6 +89,8 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
 
   void set_syscall_table(SyscallTable* table);
   void set_host_port(HostPort* port);
+  // The block devices as they are now, for /proc/diskstats and /sys/block.
+  void set_block_devices(std::function<std::vector<fs::BlockDeviceView>()> devices);
   // Null: nobody looks on.
   void set_watcher(Watcher* w);
 

@@ -70,6 +70,7 @@ class Machine {
   Result<void, UserError> build();
   Result<void, UserError> mount_file_systems();
   Result<void, UserError> enable_swap();
+  Result<void, UserError> power_off();
   // Shows `host` as `guest`, over what is mounted already. For directories and single files.
   Result<void, UserError> offer(const std::string& host, const std::string& guest);
   // Programs that the command line names by absolute path are offered, file by file, where nothing else shows them.

@@ -23,6 +23,9 @@ struct MachineOptions {
   Bytes ram = gib(1);
   Bytes disk = gib(16);               // the upper layer's simulated disk
   Bytes swap{0};                      // a swap partition of this size; 0: none
+  std::optional<std::string> disk_image;  // host file that keeps the disk's contents between runs
+  bool disk_given = false;            // `disk` was asked for, so an image must have that size
+  double disk_read_faults = 0, disk_write_faults = 0;  // chance that a request fails, 0 to 1
   Bytes reserved{0};                  // beyond what boot reserves by default
   Bytes highmem{0};                   // --highmem: RAM from here on is high memory; 0: none
   bool isolation = false;             // --pti: page-table isolation

@@ -40,7 +40,11 @@ class PageCache {
     bool major = false;
   };
   Result<Cached> get(PageIndex index);
+  // Likewise, but what storage has does not matter: a page that is not cached comes as zeros, unread, for the caller to fill. NoMemory.
+  Result<Cached> get_blank(PageIndex index);
   void mark_dirty(PageIndex index);
+  // Takes the mark away without writing: whoever changed the page writes it in a way of his own first (a journal).
+  void mark_clean(PageIndex index);
   // Begins to read what is missing of these pages, in pieces of 2 MiB and at most as much as the disk takes in one request, as far as memory allows
   // (mm/readahead.c: force_page_cache_ra).
   void read_ahead(PageIndex first, Pages count, const ReadaheadWindow& ra);

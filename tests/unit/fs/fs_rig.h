@@ -75,6 +75,7 @@ class FsRig : public ::testing::Test {
     vm_->verify(mm::Verify::Full);
     context_ = {};
     vfs_.reset();
+    store_.reset();
     vm_.reset();
     std::error_code ignored;
     std::filesystem::remove_all(host_, ignored);
