@@ -1,7 +1,7 @@
 # Runs a command on a terminal of its own and types at it:  status, shown = run([...], [expect(b"\\$ "), send(b"ls\r")])
 import fcntl, os, pty, re, select, signal, struct, sys, termios, time
 
-TIMEOUT = 40
+TIMEOUT = 90
 
 
 class Failure(Exception):

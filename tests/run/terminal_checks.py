@@ -29,15 +29,17 @@ def check(name, program, action, passed):
     failed += 1
 
 
+# Says so when typing reaches it: changing the settings takes the host's terminal over.
+READY = ["/bin/sh", "-c", "stty sane; echo ready; exec cat"]
 BASH = ["/bin/bash", "--norc", "--noprofile", "-i"]
 PROMPT = rb"[#$] $"
 
 check("a shell: prompt, editing, job control, interrupts", "/bin/bash", lambda: run(guest(*BASH), [
     expect(PROMPT), send(b"echo onx\x7fe\r"), expect(rb"\rone\r\n"), expect(PROMPT),
-    send(b"cat\r"), pause(0.5), send(b"line\r"), expect(rb"line\r\nline\r\n"), send(b"\x1a"), expect(rb"Stopped +cat"), expect(PROMPT),
-    send(b"jobs\r"), expect(rb"Stopped +cat"), expect(PROMPT),
+    send(b"sh -c 'echo g'o'; exec cat'\r"), expect(rb"\rgo\r\n"), send(b"line\r"), expect(rb"line\r\nline\r\n"), send(b"\x1a"), expect(rb"Stopped +sh"), expect(PROMPT),
+    send(b"jobs\r"), expect(rb"Stopped +sh"), expect(PROMPT),
     send(b"fg\r"), pause(0.3), send(b"again\r"), expect(rb"again\r\nagain\r\n"), send(b"\x04"), expect(PROMPT),
-    send(b"cat >/dev/null &\r"), expect(rb"\[1\] \d+"), expect(PROMPT), send(b"\r"), expect(rb"Stopped +cat"), send(b"kill %1; bg\r"), expect(PROMPT),
+    send(b"cat >/dev/null &\r"), expect(rb"\[1\] \d+"), expect(PROMPT), send(b"sleep 0.2; jobs\r"), expect(rb"Stopped +cat"), expect(PROMPT), send(b"kill %1; bg\r"), expect(PROMPT),
     send(b"while :; do :; done\r"), pause(0.5), send(b"\x03"), expect(rb"\^C"), expect(PROMPT),
     send(b"echo status $?\r"), expect(rb"status 130\r\n"), expect(PROMPT), send(b"exit 7\r")]),
     lambda status, shown: status == 7)
@@ -55,9 +57,9 @@ check("top", "/usr/bin/top", lambda: run(guest("/usr/bin/top", "-d", "1"), [expe
       lambda status, shown: status == 0 and shown.count(b"load average") >= 2)
 check("the window's size, and its changes", "/bin/bash", lambda: run(guest("/bin/bash", "-c", "trap 'stty size; exit 3' WINCH; stty size; while :; do sleep 0.01; done"), [
     expect(rb"24 80"), size(30, 100)]), lambda status, shown: status == 3 and b"30 100" in shown)
-check("VINTR ends a reader", "/bin/cat", lambda: run(guest("/bin/cat"), [pause(0.7), send(b"abc\r"), expect(rb"abc\r\nabc"), send(b"\x03")]),
+check("VINTR ends a reader", "/bin/cat", lambda: run(guest(*READY), [expect(rb"ready\r\n"), send(b"abc\r"), expect(rb"abc\r\nabc"), send(b"\x03")]),
       lambda status, shown: status == 130)
-check("VEOF ends input", "/bin/cat", lambda: run(guest("/bin/cat"), [pause(0.7), send(b"abc\r\x04")]), lambda status, shown: (status, shown) == (0, b"abc\r\nabc\r\n"))
+check("VEOF ends input", "/bin/cat", lambda: run(guest(*READY), [expect(rb"ready\r\n"), send(b"abc\r\x04")]), lambda status, shown: (status, shown) == (0, b"ready\r\nabc\r\nabc\r\n"))
 check("a password is not shown", "/usr/bin/python3", lambda: run(guest("/usr/bin/python3", "-c", "import getpass; print('it is', getpass.getpass())"), [
     expect(rb"assword: "), send(b"secret\r"), expect(rb"it is secret")]), lambda status, shown: status == 0 and shown.count(b"secret") == 1)
 check("a terminal in a terminal: python's pty.spawn", "/usr/bin/python3", lambda: run(guest(
@@ -75,11 +77,12 @@ def settings_after(how):
     def raw(pid, fd): result["raw"] = termios.tcgetattr(fd) != result["before"]
     def end(pid, fd):
         os.kill(pid, how)
-        time.sleep(1)
-        result["after"] = termios.tcgetattr(fd)
+        deadline = time.monotonic() + 10
+        while (result.update(after=termios.tcgetattr(fd)), result["after"] != result["before"])[1] and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     try:
-        run(guest("/bin/cat"), [call(note), pause(1), call(raw), call(end)])
+        run(guest(*READY), [call(note), expect(rb"ready\r\n"), call(raw), call(end)])
     except termios.error as e:
         raise Failure(str(e))
     return result, how
