@@ -60,7 +60,7 @@ class DiskFile final : public File {
     }
   }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::NoDevice); }
-  Status sync() override { return {}; }
+  Status sync(Inode::Sync, Bytes, Bytes) override { return {}; }
   Status truncate(uint64_t) override { return fail(Errno::Invalid); }
 
  private:

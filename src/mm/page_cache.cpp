@@ -109,10 +109,6 @@ bool PageCache::mapped() const { return !state_->mappings.empty(); }
 
 ShadowNodes* PageCache::State::shadow_nodes() const { return has_storage() ? &vm.state().shadow_nodes : nullptr; }
 
-void PageCache::State::drop_values(PageIndex first, PageIndex last) {
-  for (auto v = pages.next_value(first); v && v->index <= last; v = pages.next_value(v->index)) pages.erase_value(v->index);
-}
-
 // --- dropping pages ---
 
 void PageCache::State::unmap(PageIndex first, PageIndex last, bool private_copies_too) {
