@@ -171,7 +171,6 @@ void DiskVolume::write_own_blocks(BlockWriter& to) {
 }
 
 Status DiskVolume::make_room(uint64_t size) {
-  if (size > journal_->capacity()) return fail(Errno::NoSpace);
   if (!journal_->has_room(size)) TRY(journal_->reclaim());
   if (journal_->has_room(size)) return {};
   // Everything that older transactions logged goes where it belongs.
@@ -186,10 +185,19 @@ void DiskVolume::abort(const char* why) {
 
 Status DiskVolume::commit_running() {
   Commit c(*this);
-  if (Status s = gather(c); !s) {
-    if (s.error() == Errno::NoMemory) return s;  // tried again by the next commit
-    abort("metadata cannot be read");
-    return fail(Errno::IoError);
+  // Room first: once a block is part of this transaction it stays out of its place until the commit, and so do the older transactions that logged it.
+  for (;;) {
+    if (Status s = gather(c); !s) {
+      if (s.error() == Errno::NoMemory) return s;  // tried again by the next commit
+      abort("metadata cannot be read");
+      return fail(Errno::IoError);
+    }
+    const uint64_t most = std::min(Journal::size_of(c.pages.size(), revoked_.size()), journal_->capacity());
+    if (journal_->has_room(most)) break;
+    if (!make_room(most)) {
+      abort("the journal has no room");
+      return fail(Errno::IoError);
+    }
   }
 
   // From here to the end of the copying nothing waits: this is the moment that the transaction describes.
@@ -219,7 +227,7 @@ Status DiskVolume::commit_running() {
   Status result;
   if (!blocks.empty() || !revoked.empty()) {
     const uint64_t size = Journal::size_of(blocks.size(), revoked.size());
-    result = make_room(size);
+    if (!journal_->has_room(size)) result = fail(Errno::NoSpace);
     if (result) {
       count_io(mm::VmItem::pgpgout, size);
       result = journal_->write(blocks, revoked, [&] {

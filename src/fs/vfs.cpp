@@ -34,15 +34,16 @@ Vfs::~Vfs() {
   state_->devices.clear();
 }
 
-Status Vfs::mount(std::string_view path, std::shared_ptr<FileSystem> fs, std::string source, std::string options) {
+Status Vfs::mount(std::string_view path, std::shared_ptr<FileSystem> fs, std::string source, std::string options, std::shared_ptr<Inode> root) {
   auto m = std::make_unique<Mount>();
+  if (!root) root = fs->root();
   m->memory = TRY(charge(*this, mm::KernelCache::MntCache));
   if (state_->mounts.empty()) {
     if (path != "/") return fail(Errno::NoEntry);
   } else {
     const PathContext nobody;
     DentryRef at = TRY(resolve(nobody, nullptr, path, Follow::Yes));
-    if (!is_directory(*at)) return fail(Errno::NotDirectory);
+    if (is_directory(*at) != root->is_directory()) return fail(Errno::NotDirectory);
     if (!at->cached || at == state_->mounts.front()->root) return fail(Errno::Busy);
     m->mountpoint = at.get();
     m->pinned_mountpoint = std::move(at);
@@ -51,7 +52,7 @@ Status Vfs::mount(std::string_view path, std::shared_ptr<FileSystem> fs, std::st
   m->source = std::move(source);
   m->read_only = options == "ro" || options.starts_with("ro,");
   m->options = std::move(options);
-  m->root = TRY(state_->dentries.make_root(m->fs->root(), *m));
+  m->root = TRY(state_->dentries.make_root(std::move(root), *m));
   if (m->mountpoint) m->mountpoint->mounted = m.get();
   state_->mounts.push_back(std::move(m));
   return {};

@@ -199,25 +199,31 @@ Result<void, UserError> Machine::offer(const std::string& host, const std::strin
   struct ::stat about {};
   if (::stat(host.c_str(), &about) != 0) return fail(UserError{fmt::format("cannot offer {}: {}", host, std::strerror(errno)), "name something that exists"});
   const bool directory = S_ISDIR(about.st_mode);
-  const std::string point = directory ? guest : guest.substr(0, std::max<size_t>(guest.rfind('/'), 1));
+  const std::string name = guest.substr(guest.rfind('/'));
   fs::OverlayConfig config;
   config.standard_directories = false;
-  // A file joins the others that were offered in its directory before.
-  std::vector<fs::HostOffer>& here = offered_[point];
-  here.push_back({host, directory ? "/" : guest.substr(guest.rfind('/'))});
-  config.offers = here;
-  config.name = here.size() == 1 ? point : fmt::format("{}#{}", point, here.size());  // each overlay is a tree of its own
+  config.offers = {{host, directory ? "/" : name}};
+  config.name = guest;  // each overlay is a tree of its own
   const std::shared_ptr<fs::FileSystem> fs = TRY(fs::make_overlay(*vfs_, config, *block_store_));
 
+  const auto refuse = [&](Errno error) {
+    return fail(UserError{fmt::format("cannot offer {} as {}: {}", host, guest, errno_name(error)), "choose another guest path"});
+  };
   const fs::Credentials root{};
   fs::PathContext context{.root = vfs_->root(), .cwd = vfs_->root()};
   context.credentials = &root;
-  for (size_t slash = point.find('/', 1);; slash = point.find('/', slash + 1)) {
-    (void)vfs_->make_directory(context, nullptr, point.substr(0, slash), 0755);
-    if (slash == std::string::npos) break;
+  for (size_t slash = guest.find('/', 1); slash != std::string::npos; slash = guest.find('/', slash + 1))
+    (void)vfs_->make_directory(context, nullptr, guest.substr(0, slash), 0755);
+  if (directory) {
+    (void)vfs_->make_directory(context, nullptr, guest, 0755);
+    if (const Status mounted = vfs_->mount(guest, fs, host, "rw,relatime"); !mounted) return refuse(mounted.error());
+    return {};
   }
-  if (Status mounted = vfs_->mount(point, fs, host, "rw,relatime"); !mounted)
-    return fail(UserError{fmt::format("cannot offer {} as {}: {}", host, guest, errno_name(mounted.error())), "choose another guest path"});
+  // A single file lies on an empty one, as after mount --bind: what else is in its directory stays.
+  auto file = fs->root()->lookup(name.substr(1));
+  if (!file) return refuse(file.error());
+  if (const auto place = vfs_->open(context, nullptr, guest, fs::kOpenWrite | fs::kOpenCreate, 0644); !place) return refuse(place.error());
+  if (const Status mounted = vfs_->mount(guest, fs, host, "rw,relatime", std::move(*file)); !mounted) return refuse(mounted.error());
   return {};
 }
 

@@ -84,11 +84,6 @@ Result<void, KmapError> Kmap::unmap(Pfn frame) {
 
 Result<VirtAddr, KmapError> Kmap::map_atomic(Pfn frame) {
   if (!high(frame)) return direct_map(frame.address());
-  // A frame with a pkmap slot is used through it (kmap_high_get).
-  if (const auto known = by_frame_.find(frame.value()); known != by_frame_.end()) {
-    ++slots_[known->second].count;
-    return slot_address(known->second);
-  }
   const unsigned cpu = physical_.current_cpu();
   std::vector<Pfn>& mine = atomic_[cpu];
   if (mine.size() == kAtomicSlots) return fail(KmapError::NoSlot);
@@ -103,11 +98,6 @@ Result<VirtAddr, KmapError> Kmap::map_atomic(Pfn frame) {
 Result<void, KmapError> Kmap::unmap_atomic(VirtAddr a) {
   a = a.page_floor();
   if (a >= kDirectMapBase && a < direct_map(physical_.high_start().address())) return {};
-  if (a >= slot_address(0) && a < slot_address(0) + Pages{kSlots}) {
-    const Slot& slot = slots_[(a - slot_address(0)).pages_down().value()];
-    if (slot.count < 2) return fail(KmapError::NotMapped);
-    return unmap(slot.frame);
-  }
   const unsigned cpu = physical_.current_cpu();
   std::vector<Pfn>& mine = atomic_[cpu];
   if (mine.empty() || a < atomic_address(cpu, 0) || a > atomic_address(cpu, static_cast<unsigned>(mine.size()) - 1)) return fail(KmapError::NotMapped);

@@ -48,8 +48,10 @@ class Vfs {
   explicit Vfs(Services services);
   ~Vfs();
 
-  // Mounts `fs` at `path`, which must exist ("/" for the root, first). `source` is what /proc/mounts shows.
-  Status mount(std::string_view path, std::shared_ptr<FileSystem> fs, std::string source, std::string options = "rw,relatime");
+  // Mounts `fs` at `path`, which must exist ("/" for the root, first). `source` is what /proc/mounts shows. With `root`, what is seen there is that
+  // directory or file of `fs`, as after mount --bind; NotDirectory where `path` is no directory and it is one, or the other way round.
+  Status mount(std::string_view path, std::shared_ptr<FileSystem> fs, std::string source, std::string options = "rw,relatime",
+               std::shared_ptr<Inode> root = nullptr);
   struct MountInfo {
     std::string source, target, type, options;
     uint64_t device;

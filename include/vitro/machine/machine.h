@@ -92,7 +92,6 @@ class Machine {
   std::unique_ptr<fs::BlockStore> block_store_;
   std::unique_ptr<fs::Vfs> vfs_;
   std::unique_ptr<fs::VfsShrinker> vfs_shrinker_;   // registered with the reclaimer while the machine lives
-  std::map<std::string, std::vector<fs::HostOffer>> offered_;   // by mount point, beyond the root's own
   std::shared_ptr<HostTerminal> host_terminal_;                 // null where no standard stream is a terminal
   std::shared_ptr<fs::Tty> terminal_;                           // the guest's /dev/pts/0 on it
   std::unique_ptr<kernel::SyscallTable> syscalls_;

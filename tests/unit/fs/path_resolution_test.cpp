@@ -3,7 +3,9 @@
 namespace vitro::fs::test {
 namespace {
 
-using PathResolution = FsRig;
+struct PathResolution : FsRig {
+  PathResolution() : FsRig(mib(64)) {}  // a disk has an inode for 16 KiB
+};
 
 TEST_F(PathResolution, FindsNamesDotsAndSlashes) {
   mount_overlay();

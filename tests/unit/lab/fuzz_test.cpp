@@ -59,7 +59,7 @@ class Writer {
       case 21: return "p[" + n + "] = krealloc " + pointer() + " " + number() + flags();
       case 22: return below(2) ? "touch m " + std::to_string(below(16)) + "K " + std::to_string(below(64)) + "K" : "munmap m 0 8K";
       default: {
-        static const char* const kRest[] = {"drain", "shrink", "show p[0]", "show c[0]", "show slabinfo", "v = vmap b 2", "vunmap v", "k = kmap b[0]", "kunmap b[0]",
+        static const char* const kRest[] = {"drain", "shrink", "compact", "show p[0]", "show c[0]", "show slabinfo", "v = vmap b 2", "vunmap v", "k = kmap b[0]", "kunmap b[0]",
                                             "show b[1]", "show q[2]", "show leaks", "print contiguous(p[1]) object(q[1]) state(b[2]) size(q[0])", "set cpu 1",
                                             "k = kmap_atomic b[1]", "kunmap_atomic k", "show vmallocinfo"};
         return one_of(kRest);
@@ -105,7 +105,7 @@ TEST(LabFuzz, WildPointersAndOverrunsNeverHurtTheProgram) {
   for (uint64_t seed = 1; seed <= rounds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Writer w(seed);
-    Rig r({.ram = mib(24), .cpus = 2, .verify = true});
+    Rig r({.ram = mib(24), .highmem = seed % 2 ? mib(20) : Bytes{0}, .cpus = 2, .verify = true});
     ASSERT_EQ(r.run("repeat 4 { p[i] = kmalloc 8; q[i] = kmalloc 8; b[i] = alloc_pages 0 }\nc[0] = kmem_cache_create a 40 SLAB_POISON|SLAB_RED_ZONE\n"
                     "c[1] = kmem_cache_create b 64\nm = mmap 64K\nv = vmap b 4\nvunmap v\nk = kmap b[0]\n").status(), 0);
     for (int i = 0; i < 400; ++i) {

@@ -180,6 +180,31 @@ TEST(Lab, WhatIsNeverFreedIsReported) {
             "  line 3: cache foo was not destroyed\n");
 }
 
+TEST(Lab, HighMemoryNeedsKmap) {
+  Rig r({.ram = mib(64), .highmem = mib(48), .verify = true});
+  r.good("b = alloc_pages 0 GFP_HIGHUSER\nexpect zone(b) == HighMem\nk = kmap b\nwrite k 0 0x5a\nexpect byte(k, 0) == 0x5a");
+  EXPECT_THAT(r.error("write b 0 0x41"), HasSubstr("kmap pfn"));
+  EXPECT_THAT(r.error("free_pages b"), HasSubstr("while k (line 3) maps them"));
+  r.good("kunmap b\nfree_pages b\np = kmalloc 64K\nexpect zone(p) != HighMem");
+  EXPECT_THAT(r.error("kunmap b"), HasSubstr("use after free"));
+}
+
+TEST(Lab, CompactionBringsLargeBlocksBack) {
+  Rig r;
+  r.good("m = mmap 40M\ntouch m\nrepeat 5120 { munmap m i * 8K 4K }\ndrain\nlet before = free(DMA32, 9) + 2 * free(DMA32, 10)\ncompact\ndrain\n"
+         "expect free(DMA32, 9) + 2 * free(DMA32, 10) > before\nexpect resident(m) == 5120\nmunmap m");
+}
+
+TEST(Lab, TheFirstLineSaysWhichMachine) {
+  const auto script = parse("# a comment\nmachine ram=512M highmem=128M cpus=2\nkfree NULL");
+  ASSERT_TRUE(script);
+  EXPECT_EQ(machine_of(**script).ram, mib(512));
+  EXPECT_EQ(machine_of(**script).highmem, mib(128));
+  EXPECT_EQ(machine_of(**script).cpus, 2u);
+  EXPECT_NE(test::mistake("kfree NULL\nmachine ram=1G"), "");
+  EXPECT_NE(test::mistake("machine rom=1G"), "");
+}
+
 TEST(Lab, EachCpuHasItsOwnSlab) {
   Rig r({.ram = mib(64), .cpus = 2, .verify = true});
   r.good("p = kmalloc 64\nset cpu 1\nq = kmalloc 64\nexpect slab(p) != slab(q)\nexpect cpu_slabs(kmalloc-64) == 2\nkfree p\nkfree q");
