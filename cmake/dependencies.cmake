@@ -27,7 +27,12 @@ else()
   message(FATAL_ERROR "Unicorn >= 2.1.1 was not found: run scripts/setup, which obtains it")
 endif()
 if(VITRO_UNICORN_ARCHIVE)
-  target_link_libraries(vitro_unicorn INTERFACE -Wl,--wrap=gen_intermediate_code_x86_64 -Wl,--wrap=flatview_translate_x86_64 -Wl,--wrap=unicorn_fill_tlb_x86_64 -Wl,--undefined=unicorn_fill_tlb_x86_64 ${VITRO_UNICORN_ARCHIVE} Threads::Threads m)
+  # Wrapper and wrapped are asked for by name: the layer's archive comes before Unicorn's and would not give its wrapper to a program that has no other
+  # use for it, and the wrappers' references to what they wrap are weak (a shared Unicorn has nothing to wrap).
+  foreach(function gen_intermediate_code_x86_64 flatview_translate_x86_64 unicorn_fill_tlb_x86_64)
+    target_link_options(vitro_unicorn INTERFACE LINKER:--wrap=${function} LINKER:--undefined=__wrap_${function} LINKER:--undefined=${function})
+  endforeach()
+  target_link_libraries(vitro_unicorn INTERFACE ${VITRO_UNICORN_ARCHIVE} Threads::Threads m)
 else()
   target_link_libraries(vitro_unicorn INTERFACE PkgConfig::unicorn)
 endif()
