@@ -329,6 +329,10 @@ TEST_F(ProcTree, SysfsDescribesCpusAndTheNode) {
   EXPECT_EQ(read("/block/vda/size"), "2048\n");
   EXPECT_EQ(read("/block/vda/dev"), "254:0\n");
   EXPECT_THAT(list("/block"), ElementsAre("vda"));
+  EXPECT_EQ(read("/dev/block/254:0/size"), "2048\n");
+  EXPECT_EQ(read("/block/vda/queue/read_ahead_kb"), "128\n");
+  EXPECT_TRUE(write("/block/vda/queue/read_ahead_kb", "512"));
+  EXPECT_EQ(vm_.readahead_pages, 128u);
 }
 
 }  // namespace
