@@ -8,6 +8,8 @@
 
 #include "commands.h"
 
+#include "vitro/base/print.h"
+
 namespace vitro::cli {
 namespace {
 
@@ -35,8 +37,8 @@ std::string own_path() {
 
 Result<int, UserError> run_demo(const std::string& name) {
   if (name.empty()) {
-    fmt::print("vitro demo NAME, where NAME is one of\n");
-    for (const Demo& d : demos()) fmt::print("  {:<14} {}\n", d.name, d.about);
+    print(stdout, "vitro demo NAME, where NAME is one of\n");
+    for (const Demo& d : demos()) print(stdout, "  {:<14} {}\n", d.name, d.about);
     return 0;
   }
   for (const Demo& d : demos()) {
@@ -51,7 +53,7 @@ Result<int, UserError> run_demo(const std::string& name) {
     }
     if (::access(words.back().c_str(), F_OK) != 0 && ::access(guests.c_str(), X_OK) != 0)
       return fail(UserError{fmt::format("the guest programs are not in {}", guests), "build them: scripts/setup"});
-    fmt::print("{}\n$ {}\n", d.about, shown);
+    print(stdout, "{}\n$ {}\n", d.about, shown);
     std::fflush(stdout);
     std::vector<char*> argv;
     for (std::string& w : words) argv.push_back(w.data());

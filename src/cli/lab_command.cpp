@@ -11,6 +11,7 @@
 
 #include "commands.h"
 #include "size_option.h"
+#include "vitro/base/print.h"
 #include "vitro/lab/lab.h"
 
 namespace vitro::cli {
@@ -41,7 +42,7 @@ Result<std::string, UserError> read_all(const std::string& path) {
 int status_of(const lab::Ending& ending, const std::string& file) {
   if (ending.kind != lab::Ending::Kind::Done) {
     std::fflush(stdout);
-    fmt::print(stderr, "{}\n", lab::error_line(file, {ending.at, ending.what}));
+    print(stderr, "{}\n", lab::error_line(file, {ending.at, ending.what}));
   }
   return ending.status();
 }
@@ -52,7 +53,7 @@ void converse(lab::Lab& lab) {
   lab::Names names;
   std::string pending, line;
   for (;;) {
-    if (prompt) fmt::print("{}", pending.empty() ? "lab> " : "...> ");
+    if (prompt) print(stdout, "{}", pending.empty() ? "lab> " : "...> ");
     std::fflush(stdout);
     line.clear();
     int c;
@@ -66,15 +67,15 @@ void converse(lab::Lab& lab) {
       (void)status_of(lab.run(**script), "line");
     } else {
       std::fflush(stdout);
-      fmt::print(stderr, "{}\n", lab::error_line("line", script.error()));
+      print(stderr, "{}\n", lab::error_line("line", script.error()));
     }
   }
-  if (prompt) fmt::print("\n");
+  if (prompt) print(stdout, "\n");
 }
 
 Result<int, UserError> run_lab(const LabOptions& o) {
   if (o.list) {
-    fmt::print("{}", lab::vocabulary_text());
+    print(stdout, "{}", lab::vocabulary_text());
     return 0;
   }
   if (o.interactive && !o.file.empty() && o.file != "-") return fail(UserError{"--interactive reads standard input and no file", "leave one of them out"});
@@ -108,7 +109,7 @@ Result<int, UserError> run_lab(const LabOptions& o) {
   const std::string text = TRY(read_all(o.file));
   const auto script = lab::parse(text);
   if (!script) {
-    fmt::print(stderr, "{}\n", lab::error_line(o.file, script.error()));
+    print(stderr, "{}\n", lab::error_line(o.file, script.error()));
     return kUserErrorStatus;
   }
   TRY(machine(lab::machine_of(**script)));

@@ -4,9 +4,14 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <string>
 
 #include "commands.h"
+
+#include "vitro/base/print.h"
 
 namespace vitro::cli {
 
@@ -14,7 +19,7 @@ void print_user_error(const UserError& error) {
   std::string line = error.what;
   if (!error.hint.empty()) line += ": " + error.hint;
   std::replace(line.begin(), line.end(), '\n', ' ');
-  fmt::print(stderr, "vitro: {}\n", line);
+  print(stderr, "vitro: {}\n", line);
 }
 
 }  // namespace vitro::cli
@@ -57,6 +62,10 @@ int main(int argc, char** argv) {
     return cli::kUserErrorStatus;
   }
   const Result<int, UserError> status = chosen();
+  if (status && (std::fflush(stdout) != 0 || std::ferror(stdout))) {
+    cli::print_user_error({fmt::format("cannot write to standard output: {}", std::strerror(errno)), "free some space, or send it somewhere else"});
+    return cli::kUserErrorStatus;
+  }
   if (status) return *status;
   cli::print_user_error(status.error());
   return cli::kUserErrorStatus;

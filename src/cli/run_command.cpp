@@ -13,6 +13,7 @@
 #include "commands.h"
 #include "size_option.h"
 #include "tlb_options.h"
+#include "vitro/base/print.h"
 #include "vitro/machine/machine.h"
 #include "vitro/report/monitor.h"
 #include "vitro/report/progress.h"
@@ -178,7 +179,7 @@ Result<int, UserError> run(const RunOptions& o) {
     statistics->exit_status = exit.status;
     statistics->exit_signal = exit.signal;
     if (!o.stats_json.empty()) TRY(write_file(o.stats_json, report::to_json(*statistics)));
-    if (o.stats) fmt::print(stderr, "{}", report::to_text(*statistics));
+    if (o.stats) print(stderr, "{}", report::to_text(*statistics));
   }
   return exit.shell_status();
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "commands.h"
+#include "vitro/base/print.h"
 #include "vitro/syscalls/table.h"
 
 namespace vitro::cli {
@@ -10,7 +11,7 @@ void add_syscalls_command(CLI::App& app, Action& chosen) {
   CLI::App* command = app.add_subcommand("syscalls", "List every system call and how far vitro follows it (Markdown)");
   command->callback([&chosen] {
     chosen = []() -> Result<int, UserError> {
-      fmt::print("{}", syscalls::markdown());
+      print(stdout, "{}", syscalls::markdown());
       return 0;
     };
   });

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "commands.h"
+#include "vitro/base/print.h"
 #include "vitro/hw/tlb_config.h"
 
 namespace vitro::cli {
@@ -11,17 +12,17 @@ int list_presets() {
   for (const hw::TlbPreset& p : hw::tlb_presets()) {
     const hw::TlbConfig& c = p.config;
     const auto show = [](const hw::TlbGeometry& g) { return hw::to_string(g); };
-    fmt::print("{:<12} {}\n", p.name, p.description);
+    print(stdout, "{:<12} {}\n", p.name, p.description);
     if (c.l1_holds_all_sizes)
-      fmt::print("  first level  data {}, code {} (pages of every size)\n", show(c.l1d_4k), show(c.l1i));
+      print(stdout, "  first level  data {}, code {} (pages of every size)\n", show(c.l1d_4k), show(c.l1i));
     else
-      fmt::print("  first level  data 4K {}, 2M {}, 1G {}; code 4K {}, 2M {}\n", show(c.l1d_4k), show(c.l1d_2m), show(c.l1d_1g), show(c.l1i), show(c.l1i_2m));
-    fmt::print("  second level {} ({}), 1G {}{}\n", show(c.l2), c.l2_holds_2m ? "4K and 2M" : "4K only", show(c.l2_1g),
+      print(stdout, "  first level  data 4K {}, 2M {}, 1G {}; code 4K {}, 2M {}\n", show(c.l1d_4k), show(c.l1d_2m), show(c.l1d_1g), show(c.l1i), show(c.l1i_2m));
+    print(stdout, "  second level {} ({}), 1G {}{}\n", show(c.l2), c.l2_holds_2m ? "4K and 2M" : "4K only", show(c.l2_1g),
                c.l2i.entries != 0 ? fmt::format("; code {}", show(c.l2i)) : "");
-    fmt::print("  structures   PML4E {}, PDPTE {}, PDE {}; {}\n", c.psc_pml4e, c.psc_pdpte, c.psc_pde, c.pcid ? "PCID" : "no PCID");
-    fmt::print("  source       {}\n\n", p.source);
+    print(stdout, "  structures   PML4E {}, PDPTE {}, PDE {}; {}\n", c.psc_pml4e, c.psc_pdpte, c.psc_pde, c.pcid ? "PCID" : "no PCID");
+    print(stdout, "  source       {}\n\n", p.source);
   }
-  fmt::print("Replacement policies and the sizes of the paging-structure caches are not published: a model, the same in every preset.\n");
+  print(stdout, "Replacement policies and the sizes of the paging-structure caches are not published: a model, the same in every preset.\n");
   return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "commands.h"
+#include "vitro/base/print.h"
 #include "vitro/base/trace_file.h"
 #include "vitro/report/trace_query.h"
 
@@ -105,7 +106,7 @@ Result<int, UserError> run_trace(const TraceOptions& o) {
   if (!o.count_by.empty()) print_counts(out.text, counts);
   else if (o.count) fmt::format_to(std::back_inserter(out.text), "{}\n", matched);
   TRY(out.finish());
-  if (!whole) fmt::print(stderr, "vitro: {} is cut: its first {} events are good\n", file, reader->records_read());
+  if (!whole) vitro::print(stderr, "vitro: {} is cut: its first {} events are good\n", file, reader->records_read());
   return 0;
 }
 

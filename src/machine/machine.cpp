@@ -12,6 +12,7 @@
 
 #include "host_console.h"
 #include "host_terminal.h"
+#include "vitro/base/print.h"
 #include "vitro/base/trace_file.h"
 #include "vitro/fs/disk_device.h"
 #include "vitro/fs/host_stream.h"
@@ -59,9 +60,9 @@ std::string working_directory() {
 void report_crash(void* machine) {
   restore_host_terminal();
   Machine& m = *static_cast<Machine*>(machine);
-  fmt::print(stderr, "vitro: seed {}, {} instructions, {} ns virtual time; last events:\n", m.options().seed, m.clock().instructions(),
+  print(stderr, "vitro: seed {}, {} instructions, {} ns virtual time; last events:\n", m.options().seed, m.clock().instructions(),
              m.clock().now().value());
-  for (const std::string& line : m.tracer().recent()) fmt::print(stderr, "vitro:   {}\n", line);
+  for (const std::string& line : m.tracer().recent()) print(stderr, "vitro:   {}\n", line);
   if (TraceSink* sink = m.tracer().sink()) (void)sink->flush();
 }
 

@@ -13,6 +13,7 @@
 #include "report/monitor_command.h"
 #include "report/monitor_input.h"
 #include "report/monitor_view.h"
+#include "vitro/base/print.h"
 #include "vitro/syscalls/table.h"
 
 namespace vitro::report {
@@ -34,7 +35,7 @@ std::string help_text(std::string_view command) {
   return out + "ADDR and PFN are sums of numbers (0x1f, 42), registers ($rsp) and symbols (main).\n";
 }
 
-void say_error(const UserError& e) { fmt::print(stderr, "{}{}{}\n", e.what, e.hint.empty() ? "" : ": ", e.hint); }
+void say_error(const UserError& e) { print(stderr, "{}{}{}\n", e.what, e.hint.empty() ? "" : ": ", e.hint); }
 
 }  // namespace
 
@@ -128,12 +129,12 @@ struct Monitor::State final : kernel::Watcher {
     kernel::Task* t = subject();
     if (!t) return;
     MonitorView view(*machine, *t);
-    fmt::print(stderr, "vitro: {}: {} at {}, {:.9f} s\n", why, view.who(), view.where(), static_cast<double>(machine->clock().now().value()) / 1e9);
+    print(stderr, "vitro: {}: {} at {}, {:.9f} s\n", why, view.who(), view.where(), static_cast<double>(machine->clock().now().value()) / 1e9);
     queue.assign(commands.begin(), commands.end());
     run_commands();
   }
   void end_step(const std::string& where) {
-    fmt::print(stderr, "{} of {} instructions, then {}\n", stepping->done, stepping->wanted, where);
+    print(stderr, "{} of {} instructions, then {}\n", stepping->done, stepping->wanted, where);
     stepping.reset();
   }
 
@@ -170,7 +171,7 @@ struct Monitor::State final : kernel::Watcher {
     switch (c.verb) {
       case MonitorVerb::Continue: queue.clear(); return false;
       case MonitorVerb::Quit: quit = true; return false;
-      case MonitorVerb::Help: fmt::print(stderr, "{}", help_text(c.word)); return true;
+      case MonitorVerb::Help: print(stderr, "{}", help_text(c.word)); return true;
       case MonitorVerb::Step: return step(c.count);
       default: break;
     }
@@ -178,7 +179,7 @@ struct Monitor::State final : kernel::Watcher {
     CHECK(t, "the monitor is open and no task is left");
     const MonitorText text = MonitorView(*machine, *t).show(c);
     if (text)
-      fmt::print(stderr, "{}", *text);
+      print(stderr, "{}", *text);
     else
       say_error(text.error());
     return true;

@@ -7,12 +7,14 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "vitro/base/print.h"
+
 namespace vitro::report {
 
 MonitorInput::Outcome MonitorInput::read_line(std::string& line) {
   line.clear();
   std::fflush(stdout);
-  fmt::print(stderr, "(vitro) ");
+  print(stderr, "(vitro) ");
   std::fflush(stderr);
   const bool typed = ::isatty(STDIN_FILENO);
   for (;;) {
@@ -27,11 +29,11 @@ MonitorInput::Outcome MonitorInput::read_line(std::string& line) {
       if (::poll(&p, 1, -1) >= 0 || errno != EINTR) continue;
     }
     if (n < 0 && errno == EINTR) {
-      fmt::print(stderr, "\n");
+      print(stderr, "\n");
       return Outcome::Interrupted;
     }
     const bool end = n != 1 && line.empty();
-    if (!typed || end) fmt::print(stderr, "{}\n", line);
+    if (!typed || end) print(stderr, "{}\n", line);
     return end ? Outcome::End : Outcome::Line;
   }
 }

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "vitro/base/print.h"
 #include "vitro/mm/physical_memory.h"
 
 namespace vitro::report {
@@ -62,14 +63,14 @@ struct Progress::State final : machine::OutputListener {
     drawn_at = now;
     const mm::VmStat& stat = machine.physical().stat();
     const auto get = [&](mm::VmItem item) { return static_cast<uint64_t>(std::max<int64_t>(stat.get(item), 0)); };
-    fmt::print(stderr, "\r{}\x1b[K", progress_text(machine.clock().now(), Pages{get(mm::VmItem::nr_free_pages)}, machine.physical().allocator().managed_frames(),
+    print(stderr, "\r{}\x1b[K", progress_text(machine.clock().now(), Pages{get(mm::VmItem::nr_free_pages)}, machine.physical().allocator().managed_frames(),
                                                    get(mm::VmItem::pgfault), get(mm::VmItem::pgmajfault), terminal_width() - 1));
     std::fflush(stderr);
     drawn = true;
   }
   void erase() {
     if (!std::exchange(drawn, false)) return;
-    fmt::print(stderr, "\r\x1b[K");
+    print(stderr, "\r\x1b[K");
     std::fflush(stderr);
   }
   // ---- the guest writes to the terminal

@@ -53,9 +53,15 @@ head -c 9000 "$t" >"$scratch/cut.vtrace"
 "$vitro" trace "$scratch/cut.vtrace" >"$scratch/cut.txt" 2>"$scratch/cut.err"
 check "a cut trace is said to be cut" grep -q 'is cut: its first [0-9]* events are good' "$scratch/cut.err"
 check "what it still has is the beginning" cmp "$scratch/cut.txt" <(head -n "$(wc -l <"$scratch/cut.txt")" "$scratch/t.txt")
+# A reader of stderr that goes away ends the trace, with status 2 and no abort.
+mkfifo "$scratch/fifo"
+head -n 1 <"$scratch/fifo" >/dev/null &
+"$vitro" run --trace '*' -- /bin/busybox sh -c 'ls /usr/bin' >/dev/null 2>"$scratch/fifo"; equal "nobody reads the trace" "2" "$?"
+wait
 if [ -w /dev/full ]; then
   "$vitro" trace "$t" >/dev/full 2>"$scratch/full"; equal "no room for the output" "2 1" "$? $(wc -l <"$scratch/full")"
   "$vitro" trace --count "$t" >/dev/full 2>"$scratch/full"; equal "not even for a number" "2 1" "$? $(wc -l <"$scratch/full")"
+  "$vitro" tlbs >/dev/full 2>"$scratch/full"; equal "no room for a table" "2 1" "$? $(wc -l <"$scratch/full")"
   "$vitro" run --trace '*' --trace-out /dev/full -- /bin/busybox true >/dev/null 2>"$scratch/full"; equal "no room for the trace" "2 1" "$? $(wc -l <"$scratch/full")"
 fi
 "$vitro" run --mmu exact --trace tlb-miss --trace-out "$scratch/big.vtrace" -- "$guests/touch" 64M >/dev/null

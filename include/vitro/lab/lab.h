@@ -1,6 +1,6 @@
 // A lab: one script of kernel-memory operations, run against a machine's physical memory without a kernel around it. Each step says what changed.
 //
-//   auto lab = lab::Lab::create({.ram = mib(256)}, [](std::string_view text) { fmt::print("{}", text); });
+//   auto lab = lab::Lab::create({.ram = mib(256)}, [](std::string_view text) { print(stdout, "{}", text); });
 //   lab::Ending ending = (*lab)->run(*lab::parse("p = kmalloc 100 GFP_KERNEL\nkfree p\n"));
 #pragma once
 
