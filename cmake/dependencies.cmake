@@ -12,7 +12,7 @@ find_package(Threads REQUIRED)
 pkg_check_modules(capstone REQUIRED IMPORTED_TARGET capstone)
 
 # Unicorn >= 2.1.1: the system's, or the static library that scripts/setup put into build/deps/unicorn. Static is preferred: blocks are kept short
-# enough for Unicorn's translator, and accesses found quickly, by wrapping two of its functions (src/hw/unicorn_wraps.cpp), which a shared library
+# enough for Unicorn's translator, and accesses found quickly, by wrapping some of its functions (src/hw/unicorn_*.cpp), which a shared library
 # does not allow.
 set(VITRO_UNICORN_DIR ${CMAKE_SOURCE_DIR}/build/deps/unicorn CACHE PATH "Where include/unicorn and lib/libunicorn.a are")
 pkg_check_modules(unicorn IMPORTED_TARGET unicorn>=2.1.1)
@@ -27,7 +27,7 @@ else()
   message(FATAL_ERROR "Unicorn >= 2.1.1 was not found: run scripts/setup, which obtains it")
 endif()
 if(VITRO_UNICORN_ARCHIVE)
-  target_link_libraries(vitro_unicorn INTERFACE -Wl,--wrap=gen_intermediate_code_x86_64 -Wl,--wrap=flatview_translate_x86_64 ${VITRO_UNICORN_ARCHIVE} Threads::Threads m)
+  target_link_libraries(vitro_unicorn INTERFACE -Wl,--wrap=gen_intermediate_code_x86_64 -Wl,--wrap=tcg_func_start_x86_64 -Wl,--wrap=flatview_translate_x86_64 ${VITRO_UNICORN_ARCHIVE} Threads::Threads m)
 else()
   target_link_libraries(vitro_unicorn INTERFACE PkgConfig::unicorn)
 endif()

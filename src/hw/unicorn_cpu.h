@@ -14,13 +14,14 @@
 //   unicorn_fill.cpp        the soft TLB: fills, evictions, and keeping translated code in step with memory
 //   unicorn_blocks.cpp      what is counted and looked at before a block runs
 //   unicorn_registers.cpp   registers and contexts
-//   unicorn_wraps.cpp       where we step in between Unicorn's own functions
+//   unicorn_tcg.cpp         what is put into the blocks that Unicorn translates
 #pragma once
 
 #include <unicorn/unicorn.h>
 
 #include <array>
 #include <atomic>
+#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -29,7 +30,8 @@
 #include "hw/alias_map.h"
 #include "hw/block_table.h"
 #include "hw/page_states.h"
-#include "hw/unicorn_wraps.h"
+#include "hw/unicorn_regions.h"
+#include "hw/unicorn_tcg.h"
 #include "vitro/base/check.h"
 #include "vitro/hw/cpu.h"
 #include "vitro/hw/disassembler.h"
@@ -46,7 +48,6 @@ constexpr uint64_t kWindow = 0xffff'8000'0000'0000;
 constexpr uint64_t kHostPages = uint64_t{1} << 47;
 constexpr uint64_t kHostPagesSize = 4 * kPageSize;
 constexpr uint64_t kSetUpCode = 0x1000, kSetUpData = 0x2000;  // offsets, and virtual addresses during set-up
-
 
 // What ended uc_emu_start, as the hooks saw it.
 enum class Ending : uint8_t {
@@ -83,7 +84,7 @@ class UnicornContext final : public CpuContext {
   Position position;
 };
 
-class UnicornCpu final : public Cpu {
+class UnicornCpu final : public Cpu, private BlockClient {
  public:
   UnicornCpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode)
       : ram_(ram),
@@ -146,7 +147,18 @@ class UnicornCpu final : public Cpu {
   bool fill_fetch(uint64_t va, const Translation& t, uc_tlb_entry* result);
   bool fill_data(uint64_t va, Access access, const Translation& t, uc_tlb_entry* result);
   void on_block(uint64_t address, uint32_t size);
-  void count_block(uint64_t address, uint32_t size, const BlockFacts& facts);
+  void begin_block(uint64_t address, const BlockPlace& place, const BlockFacts& facts);
+  bool stops_before(uint64_t address);
+
+  // --- blocks that count by themselves (see unicorn_tcg.h)
+  TranslatedBlock* begin_translation(uint64_t address) override;
+  void end_translation(TranslatedBlock& block, uint32_t size) override;
+  Pulse& pulse() override { return pulse_; }
+  const uint64_t* fetch_filter(uint64_t address, uint64_t& expected) override;
+  void enter_slowly(const TranslatedBlock& block) override;
+  void translations_are_many() override;
+  void catch_up();
+  void arm();
   void on_memory(uc_mem_type type, uint64_t physical, unsigned size);
 
   // --- stopping
@@ -170,6 +182,7 @@ class UnicornCpu final : public Cpu {
 
   // --- code
   std::optional<Pfn> code_frame(uint64_t vpn);
+  std::optional<BlockPlace> place_of(uint64_t address, uint32_t size);
   std::span<const std::byte> code_at(uint64_t address, std::span<std::byte, 16> buffer) const;
   void drop_translations(PhysAddr first, uint64_t size);
   void step_over_store();
@@ -199,7 +212,6 @@ class UnicornCpu final : public Cpu {
 
   // State of the run.
   std::atomic<uint32_t> attention_{0};
-  TranslationWatch translation_watch_{UINTPTR_MAX, &attention_, kAttentionEmptyTranslations};
   static_assert(std::atomic<uint32_t>::is_always_lock_free, "request_stop() is called from signal handlers");
   bool running_ = false;
   bool setting_up_ = false;
@@ -212,6 +224,14 @@ class UnicornCpu final : public Cpu {
   AccessRecorder recorder_;
   Position& position_ = recorder_.position();
   std::optional<uint64_t> split_;  // the next emulate() ends before this address
+
+  std::optional<uint64_t> exit_;   // this one does
+
+  // Blocks count by themselves: what is not yet known to the clock and the recorder is in the pulse, up to the last catch_up().
+  bool blocks_count_ = false;
+  Pulse pulse_;
+  int64_t armed_ = 0;  // the budget at that time
+  std::deque<TranslatedBlock> translated_;
 
   bool step_ = false;  // the next emulate() runs one instruction, which may store to its own frame
   bool stepping_ = false, stepped_ = false;

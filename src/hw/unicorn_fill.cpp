@@ -13,7 +13,10 @@ void UnicornCpu::flush() {
   blocks_.start_generation();
   last_code_vpn_ = UINT64_MAX;
   // Blocks of one page jump to each other without asking the soft TLB: leave them before the next one.
-  if (running_) attention_.fetch_or(kAttentionRestart, std::memory_order_relaxed);
+  if (!running_) return;
+  attention_.fetch_or(kAttentionRestart, std::memory_order_relaxed);
+  catch_up();
+  arm();
 }
 
 void UnicornCpu::evict(VirtAddr page) {
@@ -75,6 +78,7 @@ bool UnicornCpu::fill(uint64_t va, uc_mem_type type, uc_tlb_entry* result) {
     return true;
   }
 
+  catch_up();
   // At a fetch the instruction pointer is that of the block. Its second page is asked for when it is translated: too early for a fault, as
   // the instructions on the first page have not run.
   if (access == Access::Fetch && (read(UC_X86_REG_RIP) & ~kPageOffsetMask) != va) [[unlikely]] {
@@ -87,8 +91,10 @@ bool UnicornCpu::fill(uint64_t va, uc_mem_type type, uc_tlb_entry* result) {
   }
   Result<Translation, Fault> t = mmu_.resolve(VirtAddr{va}, access, Privilege::User);
   if (!t) [[unlikely]] {
-    if (!precise_faults_ && service_ && !t.error().general_protection && service_->resolve_without_waiting(t.error(), access))
+    if (!precise_faults_ && service_ && !t.error().general_protection && service_->resolve_without_waiting(t.error(), access)) {
+      arm();
       t = mmu_.resolve(VirtAddr{va}, access, Privilege::User);
+    }
     if (!t) {
       fault_ = t.error();
       ending_ = Ending::Refused;
@@ -140,6 +146,7 @@ bool UnicornCpu::fill_data(uint64_t va, Access access, const Translation& t, uc_
         return false;
       }
       if (std::find(rewritten_.begin(), rewritten_.end(), frame) == rewritten_.end()) rewritten_.push_back(frame);
+      arm();
     }
   }
   uint64_t physical = frame.address().value();

@@ -88,12 +88,15 @@ std::optional<UserError> UnicornCpu::set_up() {
   write(UC_X86_REG_R11, 0x202);
   write(UC_X86_REG_RDI, kSetUpData + kPageSize - 4);
   setting_up_ = true;
+  examine_translations(true);
   const uc_err e = uc_emu_start(uc_, kSetUpCode, UINT64_MAX, 0, 0);
   setting_up_ = false;
+  examine_translations(false);
   if (e != UC_ERR_OK || ending_ != Ending::Syscall || (read(UC_X86_REG_CS) & 3) != 3) return failed("entering user mode", e);
   recorder_.set_loads_in_parts(set_up_accesses_ == 3);
   uc_ctl_flush_tlb(uc_);
-  add_hook(UC_HOOK_BLOCK, reinterpret_cast<void*>(block_hook));
+  blocks_count_ = translations_are_understood() && !exact();
+  if (!blocks_count_) add_hook(UC_HOOK_BLOCK, reinterpret_cast<void*>(block_hook));
 
   set_registers(UserRegisters{});
   set_fpu_state(initial_fpu_state());

@@ -102,6 +102,16 @@ class Mmu {
     }
     count_unfiltered(address, access);
   }
+  // A fetch that finds `expected` here is a hit in the first level which changes nothing, and may be counted later by count_fetch_hits().
+  const uint64_t* fetch_filter(VirtAddr address, uint64_t& expected) const {
+    const uint64_t vpn = address.value() >> kPageShift;
+    expected = vpn << 1;
+    return &recent_code_.pages[vpn & recent_code_.mask];
+  }
+  void count_fetch_hits(uint64_t n) {
+    counters_.l1i.accesses += n;
+    counters_.l1i.hits += n;
+  }
   // What the page tables say, without any effect. For inspection.
   WalkResult inspect(VirtAddr address) const;
 
