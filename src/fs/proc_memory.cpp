@@ -8,6 +8,7 @@
 #include "fs/proc_text.h"
 #include "vitro/hw/pte.h"
 #include "vitro/mm/physical_memory.h"
+#include "vitro/mm/vmalloc.h"
 
 namespace vitro::fs {
 namespace {
@@ -72,7 +73,7 @@ MemoryInfo collect_memory_info(mm::VirtualMemory& vm, const SystemView& system) 
   m.commit_limit = vm.commit_limit();
   m.committed = vm.committed();
   for (const SwapAreaView& area : system.swap_areas) m.swap_total += area.size, m.swap_used += area.used;
-  m.vmalloc_used = in_state(mm::FrameState::Vmalloc) + in_state(mm::FrameState::KernelStack);
+  m.vmalloc_used = vm.vmalloc().allocated();
   m.percpu = in_state(mm::FrameState::Percpu);
   m.direct_4k = direct.small, m.direct_2m = direct.medium, m.direct_1g = direct.large;
   return m;

@@ -19,7 +19,7 @@ struct MemoryInfo {
   Pages buffers{0};  // cached for block devices
   Pages commit_limit{0}, committed{0};
   Bytes swap_total{0}, swap_used{0};
-  Pages vmalloc_used{0};  // frames mapped in the vmalloc area: kernel stacks lie there too (CONFIG_VMAP_STACK)
+  Pages vmalloc_used{0};  // nr_vmalloc_pages: kernel stacks lie there too (CONFIG_VMAP_STACK)
   Pages percpu{0};
   struct {
     uint64_t total = 0, free = 0, reserved = 0, surplus = 0;  // huge pages of 2 MiB

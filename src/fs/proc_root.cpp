@@ -5,6 +5,7 @@
 #include "fs/proc_tree.h"
 #include "vitro/hw/mmu.h"
 #include "vitro/mm/physical_memory.h"
+#include "vitro/mm/vmalloc.h"
 
 namespace vitro::fs {
 namespace {
@@ -38,6 +39,8 @@ void add_system_files(PseudoDirectory& root, const ProcContext& c) {
   add("swaps", [c] { return render_swaps(c.processes.system().swap_areas); });
   add("uptime", [c] { return render_uptime(c.processes.system()); });
   add("version", [] { return render_version(); });
+  root.file(
+      "vmallocinfo", [c] { return Result<std::string>(c.vm.vmalloc().vmallocinfo()); }, nullptr, 0400);
   add("vmstat", [memory] { return render_vmstat(memory()); });
   add("zoneinfo", [c] { return c.vm.physical().zoneinfo(); });
 }

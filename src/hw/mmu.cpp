@@ -269,6 +269,7 @@ void Mmu::verify() const {
             "{} holds table {:#x} for {:#x}, which the tables do not", slot.array, slot.data.frame().value(), slot.page.value());
       return;
     }
+    if (!tables.ok && slot.page >= lazy_first_ && slot.page < lazy_end_) return;
     CHECK(tables.ok, "{} holds {:#x}, which is not mapped", slot.array, slot.page.value());
     CHECK(tables.address == slot.data.frame().address(), "{} holds {:#x} at {:#x}, the tables at {:#x}", slot.array, slot.page.value(),
           slot.data.frame().address().value(), tables.address.value());

@@ -14,6 +14,10 @@ void* map_lazily(size_t bytes) {
   return at == MAP_FAILED ? nullptr : at;
 }
 
+// Guest RAM is used densely: the buddy allocator fills one large block before it breaks the next. Huge pages of the host make a first touch
+// many times cheaper, and cost what one block of each kind of use leaves over. A host that has none goes on with small ones.
+void prefer_huge_pages(void* at, size_t bytes) { ::madvise(at, bytes, MADV_HUGEPAGE); }
+
 std::string readable(Bytes size) {
   const uint64_t n = size.value();
   if (n != 0 && n % gib(1).value() == 0) return fmt::format("{} GiB", n >> 30);
@@ -34,6 +38,7 @@ Result<std::unique_ptr<Ram>, UserError> Ram::create(Bytes size) {
   if (!size.page_aligned())
     return fail(UserError{fmt::format("{} of RAM is no whole number of pages", readable(size)), "give a multiple of 4 KiB"});
   void* base = map_lazily(size.value());
+  if (base) prefer_huge_pages(base, size.value());
   void* executed = base ? map_lazily(size.pages_down().value()) : nullptr;
   if (!executed) {
     const int error = errno;

@@ -3,12 +3,12 @@
 
 #include "kernel/state.h"
 #include "vitro/fs/host_stream.h"
+#include "vitro/mm/kernel_stacks.h"
 #include "vitro/mm/physical_memory.h"
 
 namespace vitro::kernel {
 namespace {
 
-constexpr Order kKernelStackOrder{2};  // THREAD_SIZE_ORDER: 16 KiB
 constexpr uint64_t kPfExiting = 0x4, kPfForkNoExec = 0x40, kPfKthread = 0x200000;
 
 char state_letter(const Task& t) {
@@ -41,16 +41,13 @@ Result<std::unique_ptr<Task>> Kernel::State::make_task(Pid tid, std::string comm
   t->memory = TRY(caches.allocate(mm::KernelCache::TaskStruct, mm::Gfp::KernelAccount));
   t->credentials_memory = TRY(caches.allocate(mm::KernelCache::CredJar, mm::Gfp::KernelAccount));
   t->pid_memory = TRY(caches.allocate(mm::KernelCache::Pid, mm::Gfp::KernelAccount));
-  const auto stack = vm.physical().allocator().allocate(mm::Gfp::KernelAccount | mm::Gfp::Zero, kKernelStackOrder);
-  if (!stack) return fail(Errno::NoMemory);
-  vm.physical().allocator().set_state(*stack, kKernelStackOrder, mm::FrameState::KernelStack);
-  t->kernel_stack = stack;
+  t->kernel_stack = TRY(vm.kernel_stacks().allocate());
   return t;
 }
 
 void Kernel::State::free_kernel_stack(Task& t) {
   if (!t.kernel_stack) return;
-  vm.physical().allocator().free(*t.kernel_stack, kKernelStackOrder);
+  vm.kernel_stacks().free(*t.kernel_stack);
   t.kernel_stack.reset();
 }
 

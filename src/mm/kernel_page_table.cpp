@@ -7,8 +7,6 @@ namespace {
 using hw::Pte;
 constexpr uint64_t kTableBits = Pte::kPresent | Pte::kWritable | Pte::kAccessed | Pte::kDirty;
 constexpr uint64_t kDataBits = kTableBits | Pte::kGlobal | Pte::kNoExecute;
-constexpr Bytes kVmallocSpan = hw::entry_span(4) * 64;  // 32 TiB (Documentation/x86/x86_64/mm.rst)
-
 PhysAddr entry_of(Pfn table, VirtAddr a, hw::Level level) { return table.address() + Bytes{hw::table_index(a, level) * sizeof(Pte)}; }
 }  // namespace
 
@@ -16,10 +14,16 @@ KernelPageTable::KernelPageTable(PhysicalMemory& physical) : physical_(physical)
   root_ = allocate_table().address();
   map_direct();
   // One shared PUD table suffices for what a simulated machine can vmalloc; the PGD entry must exist before the first copy is taken.
-  CHECK(table_below(entry_of(root_.pfn(), kVmallocBase, 4)), "no memory for the vmalloc area");
+  CHECK(table_below(entry_of(root_.pfn(), kVmallocBase, 4), 4), "no memory for the vmalloc area");
+  if (physical_.high_start() < Pfn{physical_.ram().frames().value()})
+    CHECK(table_below(entry_of(root_.pfn(), kPkmapBase, 4), 4), "no memory for the kmap slots");
+  booted_ = true;
 }
 
-KernelPageTable::~KernelPageTable() { free_below(root_.pfn(), 4); }
+KernelPageTable::~KernelPageTable() {
+  free_below(root_.pfn(), 4);
+  physical_.stat().add(VmItem::nr_page_table_pages, -static_cast<int64_t>(counted_));
+}
 
 Pfn KernelPageTable::allocate_table() {
   const auto frame = physical_.allocator().allocate(Gfp::Kernel | Gfp::Zero);
@@ -29,26 +33,27 @@ Pfn KernelPageTable::allocate_table() {
   return *frame;
 }
 
-std::optional<Pfn> KernelPageTable::table_below(PhysAddr entry) {
+std::optional<Pfn> KernelPageTable::table_below(PhysAddr entry, hw::Level level) {
   Pte& slot = physical_.ram().at<Pte>(entry);
   if (slot.present()) return slot.pfn();
   const auto frame = physical_.allocator().allocate(Gfp::Kernel | Gfp::Zero);
   if (!frame) return std::nullopt;
   physical_.allocator().set_state(*frame, Order{0}, FrameState::PageTable);
   ++tables_;
+  if (booted_ && level == 3) ++counted_, physical_.stat().add(VmItem::nr_page_table_pages);
   slot = hw::make_pte(*frame, kTableBits);
   return *frame;
 }
 
 void KernelPageTable::map_direct() {
-  const uint64_t size = physical_.ram().size().value();
+  const uint64_t size = physical_.high_start().address().value();
   for (uint64_t at = 0; at < size;) {
     const VirtAddr a = kDirectMapBase + Bytes{at};
     Pfn table = root_.pfn();
     hw::Level level = 4;
     // The largest page that fits: 1 GiB, 2 MiB, 4 KiB.
     do {
-      const auto below = table_below(entry_of(table, a, level));
+      const auto below = table_below(entry_of(table, a, level), level);
       CHECK(below, "no memory for the direct map");
       table = *below;
       --level;
@@ -60,11 +65,11 @@ void KernelPageTable::map_direct() {
 }
 
 Status KernelPageTable::map(VirtAddr page, Pfn frame) {
-  CHECK(page >= kVmallocBase && page < kVmallocBase + kVmallocSpan, "{:#x} is not in the vmalloc area", page.value());
-  if (hw::table_index(page, 4) != hw::table_index(kVmallocBase, 4)) return fail(Errno::NoMemory);
+  // Other PGD entries than those made at boot are not in the address spaces' roots.
+  if (!physical_.ram().at<Pte>(entry_of(root_.pfn(), page, 4)).present()) return fail(Errno::NoMemory);
   Pfn table = root_.pfn();
   for (hw::Level level = 4; level > 1; --level) {
-    const auto below = table_below(entry_of(table, page, level));
+    const auto below = table_below(entry_of(table, page, level), level);
     if (!below) return fail(Errno::NoMemory);
     table = *below;
   }
@@ -74,14 +79,47 @@ Status KernelPageTable::map(VirtAddr page, Pfn frame) {
   return {};
 }
 
-void KernelPageTable::unmap(VirtAddr page) {
+Pfn KernelPageTable::unmap(VirtAddr page) {
   Pfn table = root_.pfn();
   for (hw::Level level = 4; level > 1; --level) {
     const Pte upper = physical_.ram().at<Pte>(entry_of(table, page, level));
     CHECK(upper.present(), "{:#x} is not mapped", page.value());
     table = upper.pfn();
   }
-  physical_.ram().at<Pte>(entry_of(table, page, 1)) = Pte{};
+  Pte& slot = physical_.ram().at<Pte>(entry_of(table, page, 1));
+  CHECK(slot.present(), "{:#x} is not mapped", page.value());
+  const Pfn frame = slot.pfn();
+  slot = Pte{};
+  return frame;
+}
+
+std::optional<Pfn> KernelPageTable::frame_at(VirtAddr a) const {
+  Pfn table = root_.pfn();
+  for (hw::Level level = 4;; --level) {
+    const Pte entry = physical_.ram().at<Pte>(entry_of(table, a, level));
+    if (!entry.present()) return std::nullopt;
+    if (level == 1) return entry.pfn();
+    if (entry.large()) return Pfn{entry.pfn().value() + ((a.value() & (hw::entry_span(level).value() - 1)) >> kPageShift)};
+    table = entry.pfn();
+  }
+}
+
+uint64_t KernelPageTable::mapped_below(PhysAddr table, hw::Level level) const {
+  uint64_t n = 0;
+  for (unsigned i = 0; i < hw::kEntriesPerTable; ++i) {
+    const Pte entry = physical_.ram().at<Pte>(table + Bytes{i * sizeof(Pte)});
+    if (entry.present()) n += level == 1 ? 1 : mapped_below(entry.pfn().address(), level - 1);
+  }
+  return n;
+}
+
+uint64_t KernelPageTable::mapped_pages(VirtAddr start, VirtAddr end) const {
+  uint64_t n = 0;
+  for (VirtAddr a = start; a < end; a += hw::entry_span(4)) {
+    const Pte entry = physical_.ram().at<Pte>(entry_of(root_.pfn(), a, 4));
+    if (entry.present()) n += mapped_below(entry.pfn().address(), 3);
+  }
+  return n;
 }
 
 void KernelPageTable::free_below(Pfn table, hw::Level level) {

@@ -3,6 +3,8 @@
 // (arch/x86/mm/init_64.c: preallocate_vmalloc_pages).
 #pragma once
 
+#include <optional>
+
 #include "vitro/base/result.h"
 #include "vitro/base/types.h"
 #include "vitro/hw/pte.h"
@@ -21,20 +23,28 @@ class KernelPageTable {
   PhysAddr root() const { return root_; }
   uint64_t tables() const { return tables_; }  // frames, the root included
 
-  // One 4 KiB page of the vmalloc area. map: NoMemory. unmap: the caller flushes the TLBs.
+  // One 4 KiB page of the vmalloc area or of the kmap slots. map: NoMemory. unmap: returns the frame; the caller flushes the TLBs.
   Status map(VirtAddr page, Pfn frame);
-  void unmap(VirtAddr page);
+  Pfn unmap(VirtAddr page);
+  // What a page of these ranges is mapped to.
+  std::optional<Pfn> frame_at(VirtAddr a) const;
+  // How many 4 KiB pages are mapped in [start, end), whole PGD entries.
+  uint64_t mapped_pages(VirtAddr start, VirtAddr end) const;
+  // Of tables(): PMD tables made after boot, which Linux counts as page tables (pmd_alloc_one; kernel PTE tables it does not).
+  uint64_t counted_tables() const { return counted_; }
 
  private:
   Pfn allocate_table();
   void map_direct();
   void free_below(Pfn table, hw::Level level);
   // The table below `entry`, made where it is missing. Nullopt: no memory.
-  std::optional<Pfn> table_below(PhysAddr entry);
+  std::optional<Pfn> table_below(PhysAddr entry, hw::Level level);
+  uint64_t mapped_below(PhysAddr table, hw::Level level) const;
 
   PhysicalMemory& physical_;
   PhysAddr root_{0};
-  uint64_t tables_ = 0;
+  uint64_t tables_ = 0, counted_ = 0;
+  bool booted_ = false;
 };
 
 }  // namespace vitro::mm

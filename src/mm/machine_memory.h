@@ -25,6 +25,9 @@ class MachineMemory final : public PhysicalMemory {
   std::array<uint64_t, static_cast<size_t>(FrameState::Count)> frames_by_state() const override;
   Pages available() const override;
   Pages total_reserve() const override { return watermarks_.total_reserve(); }
+  Pfn high_start() const override { return high_start_; }
+  unsigned cpus() const override { return cpus_; }
+  unsigned current_cpu() const override { return cpu_; }
   std::span<Zone> zones() override { return zones_; }
   Watermarks& watermarks() override { return watermarks_; }
   SlabAllocator& slabs() override { return slabs_; }
@@ -47,7 +50,8 @@ class MachineMemory final : public PhysicalMemory {
 
   hw::Ram& ram_;
   Tracer& tracer_;
-  unsigned cpus_;
+  unsigned cpus_, cpu_ = 0;
+  Pfn high_start_;
   bool unreclaimable_ = false;
   VmStat stat_;
   FrameTable frames_;

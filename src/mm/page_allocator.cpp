@@ -134,8 +134,7 @@ void ZonedPageAllocator::free(Pfn first, Order order) {
 
 void ZonedPageAllocator::count(FrameState state, int64_t frames) {
   states_[static_cast<size_t>(state)] += frames;
-  if (state == FrameState::PageTable) stat_.add(VmItem::nr_page_table_pages, frames);
-  else if (state == FrameState::KernelStack) stat_.add(VmItem::nr_kernel_stack, frames * static_cast<int64_t>(kPageSize >> 10));
+  if (state == FrameState::KernelStack) stat_.add(VmItem::nr_kernel_stack, frames * static_cast<int64_t>(kPageSize >> 10));
 }
 
 void ZonedPageAllocator::set_state(Pfn first, Order order, FrameState state) {
@@ -208,9 +207,7 @@ void ZonedPageAllocator::verify_counts(std::span<const uint64_t> found) const {
     const auto state = static_cast<FrameState>(i);
     CHECK(found[i] == frames_in_state(state), "{} frames are {}, but {} were counted", found[i], frame_state_name(state), frames_in_state(state));
   }
-  const auto tables = static_cast<int64_t>(found[static_cast<size_t>(FrameState::PageTable)]);
   const auto stacks = static_cast<int64_t>(found[static_cast<size_t>(FrameState::KernelStack)]);
-  CHECK(stat_.get(VmItem::nr_page_table_pages) == tables, "nr_page_table_pages {} but {} frames", stat_.get(VmItem::nr_page_table_pages), tables);
   CHECK(stat_.get(VmItem::nr_kernel_stack) == stacks * 4, "nr_kernel_stack {} kB but {} frames", stat_.get(VmItem::nr_kernel_stack), stacks);
 }
 

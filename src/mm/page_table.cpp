@@ -31,11 +31,14 @@ std::optional<Pfn> PageTable::allocate_table(hw::Level level, Gfp flags) {
   if (!frame) return std::nullopt;
   physical_.allocator().set_state(*frame, Order{0}, FrameState::PageTable);
   if (level < 4) ++tables_;
+  // NR_PAGETABLE counts tables of PTEs and PMDs only (pgtable_pte_page_ctor, pgtable_pmd_page_ctor).
+  if (level <= 2) physical_.stat().add(VmItem::nr_page_table_pages);
   return frame;
 }
 
 void PageTable::free_table(Pfn table, hw::Level level) {
   if (level < 4) --tables_;
+  if (level <= 2) physical_.stat().add(VmItem::nr_page_table_pages, -1);
   cached_region_ = ~0ull;
   physical_.allocator().free(table);
 }

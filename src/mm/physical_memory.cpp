@@ -37,6 +37,10 @@ BootLayout plan(Bytes ram, const PhysicalMemoryConfig& config) {
   return l;
 }
 
+Pfn high_start_of(Bytes ram, const PhysicalMemoryConfig& config) {
+  return Pfn{(config.highmem_start.value() == 0 ? ram : std::min(ram, config.highmem_start)).pages_down().value()};
+}
+
 }  // namespace
 
 Result<void, UserError> PhysicalMemory::validate(Bytes ram, const PhysicalMemoryConfig& config) {
@@ -57,7 +61,7 @@ std::unique_ptr<PhysicalMemory> PhysicalMemory::create(hw::Ram& ram, const Physi
 }
 
 MachineMemory::MachineMemory(hw::Ram& ram, const PhysicalMemoryConfig& config, Tracer& tracer)
-    : ram_(ram), tracer_(tracer), cpus_(config.cpus), frames_(ram.frames()), layout_(plan(ram.size(), config)), zones_(make_zones(config.cpus)),
+    : ram_(ram), tracer_(tracer), cpus_(config.cpus), high_start_(high_start_of(ram.size(), config)), frames_(ram.frames()), layout_(plan(ram.size(), config)), zones_(make_zones(config.cpus)),
       watermarks_(zones_), pages_(ram, frames_, zones_, stat_, tracer), slabs_(ram, frames_, pages_, stat_, tracer, config.cpus), caches_(slabs_) {
   const auto zero = pages_.allocate(Gfp::Kernel | Gfp::Zero, Order{0});
   CHECK(zero, "no memory for the zero page");
@@ -114,6 +118,7 @@ FrameState MachineMemory::state_of(Pfn f) const {
 
 void MachineMemory::set_current_cpu(unsigned cpu) {
   CHECK(cpu < cpus_, "CPU {} of {}", cpu, cpus_);
+  cpu_ = cpu;
   pages_.set_cpu(cpu);
   slabs_.set_cpu(cpu);
 }

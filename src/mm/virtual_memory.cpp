@@ -11,7 +11,9 @@ const char* fault_kind_name(FaultKind k) {
 }
 
 VirtualMemory::VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing, Tracer& tracer)
-    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(physical)) {}
+    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(physical, mmu, timing)) {
+  mmu.set_lazily_flushed(kVmallocBase, kVmallocBase + kVmallocSize);
+}
 
 VirtualMemory::~VirtualMemory() {
   CHECK(state_->spaces.empty(), "{} address spaces are left", state_->spaces.size());
@@ -20,13 +22,11 @@ VirtualMemory::~VirtualMemory() {
 
 PhysAddr VirtualMemory::kernel_page_table_root() const { return state_->kernel_table.root(); }
 
-Status VirtualMemory::map_kernel_page(VirtAddr page, Pfn frame) { return state_->kernel_table.map(page, frame); }
+Vmalloc& VirtualMemory::vmalloc() { return state_->vmalloc; }
 
-void VirtualMemory::unmap_kernel_page(VirtAddr page) {
-  state_->kernel_table.unmap(page);
-  // Global, and in every address space.
-  mmu_.flush_all(hw::FlushReason::LocalShootdown);
-}
+Kmap& VirtualMemory::kmap() { return state_->kmap; }
+
+KernelStacks& VirtualMemory::kernel_stacks() { return state_->kernel_stacks; }
 
 Lru& VirtualMemory::lru() { return state_->lru; }
 

@@ -6,13 +6,21 @@
 #include "mm/page_cache_state.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/mm/address_space.h"
+#include "vitro/mm/kernel_stacks.h"
+#include "vitro/mm/kmap.h"
 #include "vitro/mm/lru.h"
+#include "vitro/mm/vmalloc.h"
 
 namespace vitro::mm {
 
 struct VirtualMemory::State {
-  explicit State(PhysicalMemory& physical) : kernel_table(physical), lru(physical.frames(), physical.stat()) {}
+  State(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing)
+      : kernel_table(physical), vmalloc(physical, kernel_table, mmu, physical.cpus()), kernel_stacks(physical, vmalloc), kmap(physical, kernel_table, mmu, timing),
+        lru(physical.frames(), physical.stat()) {}
   KernelPageTable kernel_table;
+  Vmalloc vmalloc;
+  KernelStacks kernel_stacks;
+  Kmap kmap;
   Lru lru;
   IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;

@@ -65,7 +65,7 @@ void verify_area(const AddressSpace::State& s, const Vma& v, Recounts& frames, A
   });
 }
 
-uint64_t verify_space(const AddressSpace::State& s, Recounts& frames, uint64_t& table_frames) {
+uint64_t verify_space(const AddressSpace::State& s, Recounts& frames, uint64_t& table_frames, uint64_t& counted_tables) {
   s.vmas.verify();
   AddressSpace::Usage found;
   uint64_t committed = 0, covered_entries = 0, all_entries = 0;
@@ -91,6 +91,7 @@ uint64_t verify_space(const AddressSpace::State& s, Recounts& frames, uint64_t& 
     CHECK(s.vm.physical().frames()[f].state == FrameState::PageTable, "table pfn {} is in state {}", f.value(), frame_state_name(s.vm.physical().frames()[f].state));
     ++table_frames;
     if (level < 4) ++tables;
+    if (level <= 2) ++counted_tables;
   });
   CHECK(tables == s.tables.tables(), "{} tables, counted {}", tables, s.tables.tables());
   return committed;
@@ -116,8 +117,8 @@ void VirtualMemory::verify(Verify level) const {
   state.lru.verify();
 
   Recounts frames;
-  uint64_t table_frames = state.kernel_table.tables(), committed = 0;
-  for (const AddressSpace::State& s : state.spaces) committed += verify_space(s, frames, table_frames);
+  uint64_t table_frames = state.kernel_table.tables(), counted_tables = state.kernel_table.counted_tables(), committed = 0;
+  for (const AddressSpace::State& s : state.spaces) committed += verify_space(s, frames, table_frames, counted_tables);
   std::array<uint64_t, static_cast<size_t>(FrameState::Count)> cached{};
   int64_t dirty = 0, writeback = 0;
   for (const PageCache::State& c : state.caches) {
@@ -162,6 +163,10 @@ void VirtualMemory::verify(Verify level) const {
   CHECK(of(FrameState::BlockCache) == state.block_pages, "{} frames of block devices, counted {}", state.block_pages, of(FrameState::BlockCache));
   // A pin on a frame that nobody owns any more is not seen here, hence not equal.
   CHECK(pins <= static_cast<int64_t>(state.pins), "{} references too many, {} are pins", pins, state.pins);
+
+  state.vmalloc.verify();
+  state.kmap.verify();
+  CHECK(static_cast<int64_t>(counted_tables) == stat.get(VmItem::nr_page_table_pages), "nr_page_table_pages {}, counted {}", stat.get(VmItem::nr_page_table_pages), counted_tables);
 
   const auto by_state = physical_.frames_by_state();
   const auto in = [&](FrameState st) { return by_state[static_cast<size_t>(st)]; };

@@ -29,7 +29,7 @@ class ZonedPageAllocator final : public PageAllocator {
   void set_cpu(unsigned cpu) { cpu_ = cpu; }
   void drain();
   void set_poison(bool on) { poison_ = on; }
-  // The counts per state, nr_page_table_pages and nr_kernel_stack agree with `found`.
+  // The counts per state and nr_kernel_stack agree with `found`.
   void verify_counts(std::span<const uint64_t> found) const;
 
  private:

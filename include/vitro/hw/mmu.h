@@ -148,6 +148,9 @@ class Mmu {
 
   const MmuCounters& counters() const { return counters_; }
   const TlbHierarchy& tlbs() const { return *tlbs_; }
+  // The kernel unmaps pages of [first, end) without a flush until it gives their addresses to something else (vmalloc): a TLB may hold what the
+  // tables no longer do there, as on real machines.
+  void set_lazily_flushed(VirtAddr first, VirtAddr end) { lazy_first_ = first, lazy_end_ = end; }
   // Every cached translation of the current address space, and every global one, agrees with the tables, and the counters with each
   // other: CHECKs.
   void verify() const;
@@ -174,6 +177,7 @@ class Mmu {
   SoftTlb* soft_ = nullptr;
   PhysAddr root_{0};
   Pcid pcid_{0};
+  VirtAddr lazy_first_{0}, lazy_end_{0};
   Pcid tag_{0};  // tag_of(pcid_)
   PageSize resolved_size_ = PageSize::k4K;  // what resolve() found last
   // The page that each set of a first-level array for 4 KiB pages was used for last: page << 1, plus 1 where it may be written. One more use

@@ -16,6 +16,9 @@ struct TimingModel {
   Nanoseconds fault_copy{500};          // allocate and copy a frame
   Nanoseconds fault_map_page{60};       // map a page-cache page; each one of a fault-around
   Nanoseconds copy_per_kib{60};         // kernel copies to and from user memory
+  Nanoseconds kmap{60};                 // a new pkmap slot for a frame of high memory
+  Nanoseconds kmap_atomic{30};          // a CPU's own slot: write the entry, INVLPG
+  Nanoseconds kmap_flush{500};          // clear all unused pkmap slots and flush the TLBs
   Nanoseconds time_slice{4'000'000};    // CONFIG_HZ=250
   // Disk.
   Nanoseconds disk_request{80'000};

@@ -126,7 +126,7 @@ class Task {
   mm::SlabObject memory;         // its task_struct
   mm::SlabObject pid_memory;     // its struct pid
   mm::SlabObject credentials_memory;   // its struct cred
-  std::optional<Pfn> kernel_stack;   // first of 4 frames (16 KiB), state KernelStack
+  std::optional<VirtAddr> kernel_stack;   // in the vmalloc area (mm/kernel_stacks.h)
   Task();
   ~Task();
 };

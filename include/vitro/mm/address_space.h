@@ -23,6 +23,10 @@
 
 namespace vitro::mm {
 
+class KernelStacks;
+class Kmap;
+class Vmalloc;
+
 // What all address spaces share. One per machine.
 class VirtualMemory {
  public:
@@ -43,9 +47,10 @@ class VirtualMemory {
 
   // The kernel's own page tables: what CR3 holds while no task's address space is loaded. Every address space shares its kernel half.
   PhysAddr kernel_page_table_root() const;
-  // One 4 KiB page of the vmalloc area [kVmallocBase, +512 GiB), in every address space at once. map: NoMemory.
-  Status map_kernel_page(VirtAddr page, Pfn frame);
-  void unmap_kernel_page(VirtAddr page);
+  // What the kernel maps beside the direct map, in every address space at once.
+  Vmalloc& vmalloc();
+  Kmap& kmap();
+  KernelStacks& kernel_stacks();
 
   Lru& lru();
   // References on an order-0 frame that user memory or a page cache may own: whoever drops the last one takes it off the LRU and frees it.

@@ -51,7 +51,7 @@ class PageAllocator {
   virtual void split(Pfn first, Order order) = 0;
   // Gives back a block whose refcount is 0 or 1 and whose mapcount is 0 (checked).
   virtual void free(Pfn first, Order order = Order{0}) = 0;
-  // Sets the state of every frame of a block and keeps the counts per state, and with them nr_page_table_pages and nr_kernel_stack.
+  // Sets the state of every frame of a block and keeps the counts per state, and with them nr_kernel_stack.
   virtual void set_state(Pfn first, Order order, FrameState state) = 0;
 
   // References on an order-0 frame, or on the head of a block.

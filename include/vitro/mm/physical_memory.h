@@ -21,6 +21,7 @@ namespace vitro::mm {
 struct PhysicalMemoryConfig {
   unsigned cpus = 1;
   Bytes extra_reserved{0};  // --reserved: what the kernel image and firmware take beyond the default
+  Bytes highmem_start{0};   // --highmem: RAM from here on is in zone HighMem, outside the direct map; 0: all RAM is mapped
 };
 
 enum class Verify : uint8_t { Off, Cheap, Full };
@@ -28,6 +29,7 @@ enum class Verify : uint8_t { Off, Cheap, Full };
 // Addresses of the kernel half (Documentation/x86/x86_64/mm.rst, no KASLR).
 inline constexpr VirtAddr kDirectMapBase{0xffff'8880'0000'0000};
 inline constexpr VirtAddr kVmallocBase{0xffff'c900'0000'0000};
+inline constexpr VirtAddr kPkmapBase{0xffff'ff80'0000'0000};  // kmap slots of a machine with high memory: a hole of mm.rst's map
 inline constexpr VirtAddr kUserEnd{0x0000'7fff'ffff'f000};  // TASK_SIZE_MAX: first address that user space cannot map
 
 constexpr VirtAddr direct_map(PhysAddr a) { return kDirectMapBase + Bytes{a.value()}; }           // phys_to_virt
@@ -69,6 +71,12 @@ class PhysicalMemory {
   virtual Pages available() const = 0;
   // totalreserve_pages (mm/page_alloc.c: calculate_totalreserve_pages).
   virtual Pages total_reserve() const = 0;
+
+  // The first frame that the direct map does not reach (max_low_pfn): the end of RAM, unless there is high memory.
+  virtual Pfn high_start() const = 0;
+  bool in_high_memory(Pfn f) const { return f >= high_start(); }
+  virtual unsigned cpus() const = 0;
+  virtual unsigned current_cpu() const = 0;
 
   // DMA, DMA32, Normal, in this order; the upper ones may be empty.
   virtual std::span<Zone> zones() = 0;

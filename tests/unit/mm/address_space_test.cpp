@@ -289,12 +289,16 @@ TEST_F(AddressSpaceCalls, TheKernelHalfIsTheSameEverywhere) {
   EXPECT_FALSE(mmu_->translate(kDirectMapBase + mib(16), hw::Access::Read, hw::Privilege::Supervisor));
   EXPECT_FALSE(mmu_->translate(kDirectMapBase, hw::Access::Read, hw::Privilege::User));
   const auto f = physical_->allocator().allocate(Gfp::Kernel);
-  ASSERT_TRUE(vm_->map_kernel_page(kVmallocBase + kib(8), *f));
+  const Pfn frames[] = {*f};
+  const auto area = vm_->vmalloc().map(frames);
+  ASSERT_TRUE(area);
   auto other = make_space();
   load(*other);
-  EXPECT_EQ(mmu_->translate(kVmallocBase + kib(8), hw::Access::Read, hw::Privilege::Supervisor)->address, f->address());
-  vm_->unmap_kernel_page(kVmallocBase + kib(8));
-  EXPECT_FALSE(mmu_->translate(kVmallocBase + kib(8), hw::Access::Read, hw::Privilege::Supervisor));
+  EXPECT_EQ(mmu_->translate(*area, hw::Access::Read, hw::Privilege::Supervisor)->address, f->address());
+  EXPECT_FALSE(mmu_->translate(*area + kib(4), hw::Access::Read, hw::Privilege::Supervisor));  // the guard page
+  EXPECT_FALSE(mmu_->translate(*area, hw::Access::Read, hw::Privilege::User));
+  vm_->vmalloc().unmap(*area);
+  EXPECT_FALSE(mmu_->translate(*area, hw::Access::Read, hw::Privilege::Supervisor));
   physical_->allocator().free(*f);
 }
 

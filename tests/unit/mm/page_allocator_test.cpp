@@ -198,7 +198,6 @@ TEST(PageAllocator, CountsEveryFrameByState) {
   auto now = m.memory->frames_by_state();
   EXPECT_EQ(now[static_cast<size_t>(FrameState::PageTable)], 1u);
   EXPECT_EQ(now[static_cast<size_t>(FrameState::KernelStack)], 4u);
-  EXPECT_EQ(m.stat(VmItem::nr_page_table_pages), 1);
   EXPECT_EQ(m.stat(VmItem::nr_kernel_stack), 16);  // in KiB
   uint64_t sum = 0;
   for (uint64_t n : now) sum += n;
@@ -206,7 +205,6 @@ TEST(PageAllocator, CountsEveryFrameByState) {
   m.memory->verify(Verify::Full);
   m.pages.free(table);
   m.pages.free(stack, Order{2});
-  EXPECT_EQ(m.stat(VmItem::nr_page_table_pages), 0);
   EXPECT_EQ(m.stat(VmItem::nr_kernel_stack), 0);
   now = m.memory->frames_by_state();
   EXPECT_EQ(now[static_cast<size_t>(FrameState::Allocated)], before[static_cast<size_t>(FrameState::Allocated)]);
