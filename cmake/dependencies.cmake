@@ -27,7 +27,14 @@ else()
   message(FATAL_ERROR "Unicorn >= 2.1.1 was not found: run scripts/setup, which obtains it")
 endif()
 if(VITRO_UNICORN_ARCHIVE)
-  target_link_libraries(vitro_unicorn INTERFACE -Wl,--wrap=gen_intermediate_code_x86_64 -Wl,--wrap=tcg_func_start_x86_64 -Wl,--wrap=flatview_translate_x86_64 ${VITRO_UNICORN_ARCHIVE} Threads::Threads m)
+  foreach(function gen_intermediate_code tcg_func_start flatview_translate
+          helper_ret_ldub_mmu helper_le_lduw_mmu helper_le_ldul_mmu helper_le_ldq_mmu
+          helper_ret_stb_mmu helper_le_stw_mmu helper_le_stl_mmu helper_le_stq_mmu
+          cpu_ldub_data_ra cpu_lduw_data_ra cpu_ldsw_data_ra cpu_ldl_data_ra cpu_ldq_data_ra
+          cpu_stb_data_ra cpu_stw_data_ra cpu_stl_data_ra cpu_stq_data_ra)
+    target_link_libraries(vitro_unicorn INTERFACE -Wl,--wrap=${function}_x86_64)
+  endforeach()
+  target_link_libraries(vitro_unicorn INTERFACE ${VITRO_UNICORN_ARCHIVE} Threads::Threads m)
 else()
   target_link_libraries(vitro_unicorn INTERFACE PkgConfig::unicorn)
 endif()

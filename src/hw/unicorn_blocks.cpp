@@ -118,7 +118,7 @@ void UnicornCpu::end_translation(TranslatedBlock& block, uint32_t size) {
   // Only a fetch behind a branch, from one page, is one access (AccessRecorder::count_fetches).
   if (mode_ != MmuMode::Fast && (!block.facts.ends_in_branch || place->second_frame != Pfn{0})) return;
   block.short_way = true;
-  block.delta = Pulse::delta(block.facts.instructions, 0);
+  block.delta = Pulse::delta(block.facts.instructions, block.accesses);
 }
 
 const uint64_t* UnicornCpu::fetch_filter(uint64_t address, uint64_t& expected) {
@@ -133,13 +133,18 @@ void UnicornCpu::translations_are_many() {
 
 // Tells the clock and the MMU of the blocks that went the short way since.
 void UnicornCpu::catch_up() {
+  if (counts_accesses()) {
+    mmu_.count_data_accesses(pulse_.accesses() + std::exchange(helper_accesses_, 0));
+    pulse_.word -= static_cast<int64_t>(pulse_.accesses());
+  }
   const uint64_t blocks = pulse_.blocks();
   if (blocks == 0) return;
   const int64_t budget = pulse_.budget();
   clock_.count_instructions(static_cast<uint64_t>(armed_ - budget));
   armed_ = budget;
   pulse_.word = budget << Pulse::kBudgetShift;
-  const TranslatedBlock& block = *pulse_.current;
+  running_block_ = pulse_.current;
+  const TranslatedBlock& block = *running_block_;
   block_address_ = block.address;
   block_ = block.place;
   if (mode_ != MmuMode::Fast) {
@@ -153,7 +158,7 @@ void UnicornCpu::catch_up() {
 // Sets how far blocks may run by themselves. Everything must have caught up.
 void UnicornCpu::arm() {
   const uint64_t now = clock_.instructions(), limit = clock_.instruction_limit();
-  const bool look = stepping_ || !rewritten_.empty() || attention_.load(std::memory_order_relaxed) != 0 || now >= limit || cut_at_ ||
+  const bool look = ending_ != Ending::None || stepping_ || !rewritten_.empty() || attention_.load(std::memory_order_relaxed) != 0 || now >= limit || cut_at_ ||
                     (mode_ != MmuMode::Fast && (!position_.behind_branch || position_.repeat_count != 0));
   armed_ = look ? -1 : static_cast<int64_t>(std::min<uint64_t>(limit - now, Pulse::kMaximumBudget));
   pulse_.word = armed_ << Pulse::kBudgetShift;
@@ -162,6 +167,7 @@ void UnicornCpu::arm() {
 void UnicornCpu::enter_slowly(const TranslatedBlock& block) {
   pulse_.word -= block.delta;
   catch_up();
+  if (ending_ != Ending::None) return;  // asked to stop
   const bool was_cut = cut_at_ && std::exchange(cut_at_, std::nullopt) == block.address;
   // A stepped instruction that wrote to its own bytes is started again by Unicorn, once.
   const bool again = stepping_ && stepped_ && block.address == block_address_ && read(UC_X86_REG_RCX) == step_rcx_;
@@ -173,7 +179,9 @@ void UnicornCpu::enter_slowly(const TranslatedBlock& block) {
       block_ = block.place;
       stop_before_block(Ending::Care, block.address);
     } else {
+      running_block_ = &block;
       begin_block(block.address, block.place, block.facts);
+      if (counts_accesses()) mmu_.count_data_accesses(block.accesses);
     }
   }
   arm();

@@ -13,11 +13,14 @@ uc_err UnicornCpu::emulate() {
   }
   stepping_ = std::exchange(step_, false);
   stepped_ = false;
+  in_helper_ = refused_already_ = false;
   running_ = true;
   arm();
   set_block_client(this);
+  if (direct()) set_access_client(this);
   const uc_err e = uc_emu_start(uc_, read(UC_X86_REG_RIP), UINT64_MAX, 0, 0);
   set_block_client(nullptr);
+  set_access_client(nullptr);
   catch_up();
   running_ = stepping_ = false;
   if (exit_) {
@@ -54,6 +57,7 @@ CpuStop UnicornCpu::run() {
           uc_ctl_flush_tb(uc_);
           forget_translations();
           translated_.clear();
+          running_block_ = nullptr;
         }
         if (why & kAttentionStop) return stopped(StopKind::Requested);
         continue;

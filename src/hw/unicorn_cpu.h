@@ -31,6 +31,7 @@
 #include "hw/block_table.h"
 #include "hw/page_states.h"
 #include "hw/unicorn_regions.h"
+#include "hw/unicorn_softmmu.h"
 #include "hw/unicorn_tcg.h"
 #include "vitro/base/check.h"
 #include "vitro/hw/cpu.h"
@@ -84,18 +85,20 @@ class UnicornContext final : public CpuContext {
   Position position;
 };
 
-class UnicornCpu final : public Cpu, private BlockClient {
+class UnicornCpu final : public Cpu, private BlockClient, private AccessClient {
  public:
-  UnicornCpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode)
+  UnicornCpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode, CountBy by)
       : ram_(ram),
         mmu_(mmu),
         clock_(clock),
         mode_(mode),
+        by_(by),
         recorder_(mmu, mode),
         aliases_(ram.size()),
         blocks_({ram.host_base(), ram.size().value()}) {}
   ~UnicornCpu() override;
   std::optional<UserError> set_up();
+  std::optional<UserError> watch_accesses();
 
   CpuStop run() override;
   UserRegisters registers() const override;
@@ -116,6 +119,7 @@ class UnicornCpu final : public Cpu, private BlockClient {
   void set_zero_frame(Pfn frame) override { zero_frame_ = frame; }
 
   void evict(VirtAddr page) override;
+  void evict_data(VirtAddr page) override;
   void flush() override;
   void invalidate_code(Pfn frame) override;
 
@@ -157,14 +161,30 @@ class UnicornCpu final : public Cpu, private BlockClient {
   const uint64_t* fetch_filter(uint64_t address, uint64_t& expected) override;
   void enter_slowly(const TranslatedBlock& block) override;
   void translations_are_many() override;
+  bool counts_accesses() const override { return direct() && exact(); }
+  bool exits_in_blocks_are_unused() const override { return direct(); }
   void catch_up();
   void arm();
   void on_memory(uc_mem_type type, uint64_t physical, unsigned size);
+
+  // --- accesses that the soft TLB did not answer (see unicorn_softmmu.h)
+  bool load(uint64_t address, void* to, unsigned size) override;
+  bool store(uint64_t address, const void* from, unsigned size) override;
+  void count_helper_access(uint64_t where) override;
+  void helper_access_done() override { in_helper_ = false; }
+  std::byte* reach(uint64_t address, Access access);
+  bool reach_both(uint64_t address, unsigned size, Access access, std::byte*& first, std::byte*& second);
+  std::optional<Translation> translate_for(uint64_t page, Access access);
+  bool direct() const { return table_.found(); }
+  void fault_in(std::span<const std::byte> code, const UserRegisters& r, Access access);
 
   // --- stopping
   void stop_for(Ending e) {
     ending_ = e;
     uc_emu_stop(uc_);
+    // Only enter_slowly() lets a block stop.
+    catch_up();
+    arm();
   }
   void stop_before_block(Ending e, uint64_t address) {
     block_stop_ = address;
@@ -201,6 +221,7 @@ class UnicornCpu final : public Cpu, private BlockClient {
   Mmu& mmu_;
   Clock& clock_;
   const MmuMode mode_;
+  const CountBy by_;
   uc_engine* uc_ = nullptr;
   uc_context* clean_ = nullptr;  // user mode with all registers zero
   std::byte* host_pages_ = nullptr;
@@ -232,6 +253,16 @@ class UnicornCpu final : public Cpu, private BlockClient {
   Pulse pulse_;
   int64_t armed_ = 0;  // the budget at that time
   std::deque<TranslatedBlock> translated_;
+  const TranslatedBlock* running_block_ = nullptr;
+  SoftTable table_;
+  bool granted_ = false;          // something was put into the table since the last flush
+  bool refused_already_ = false;  // the next fill is of an access that was refused already
+  size_t conflicts_ = 0;          // pages put in the place of others since the last flush
+  uint64_t resolved_faults_ = 0;
+  // Accesses of Unicorn's helper functions, which are not counted with their blocks, and second pages.
+  uint64_t helper_accesses_ = 0;
+  bool in_helper_ = false;
+  uint64_t helper_where_ = 0, helper_time_ = 0, helper_row_ = 0;  // how many the same call has made
 
   bool step_ = false;  // the next emulate() runs one instruction, which may store to its own frame
   bool stepping_ = false, stepped_ = false;

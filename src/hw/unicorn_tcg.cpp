@@ -29,6 +29,7 @@ void __wrap_gen_intermediate_code_x86_64(CPUState* cpu, TranslationBlock* block,
 [[gnu::weak]] void __real_tcg_func_start_x86_64(TCGContext* context);
 void __wrap_tcg_func_start_x86_64(TCGContext* context);
 [[gnu::weak]] TCGOp* tcg_emit_op_x86_64(TCGContext* context, unsigned opcode);
+[[gnu::weak]] TCGOp* tcg_op_insert_after_x86_64(TCGContext* context, TCGOp* op, unsigned opcode);
 [[gnu::weak]] void tcg_op_remove_x86_64(TCGContext* context, TCGOp* op);
 [[gnu::weak]] TCGTemp* tcg_temp_new_internal_x86_64(TCGContext* context, unsigned type, bool local);
 [[gnu::weak]] void tcg_temp_free_internal_x86_64(TCGContext* context, TCGTemp* temp);
@@ -39,7 +40,10 @@ namespace vitro::hw {
 namespace {
 
 // qemu/include/tcg/tcg-opc.h, in its order.
-enum Opcode : unsigned { kSetLabel = 1, kCall = 2, kBr = 3, kMovI32 = 6, kLdI32 = 13, kBrcondI32 = 38, kMovI64 = 64, kLdI64 = 73, kStI64 = 77, kAddI64 = 78, kBrcondI64 = 103 };
+enum Opcode : unsigned {
+  kSetLabel = 1, kCall = 2, kBr = 3, kMovI32 = 6, kLdI32 = 13, kBrcondI32 = 38, 
+  kMovI64 = 64, kLdI64 = 73, kStI64 = 77, kAddI64 = 78, kBrcondI64 = 103,
+  kInsnStart = 129, kExitTb = 130, kGotoTb = 131, kGotoPtr = 132, kFirstAccess = 133, kLastAccess = 136 };
 enum Condition : uint64_t { kLessThan = 2, kNotEqual = 9 };
 enum Type : unsigned { kI32 = 0, kI64 = 1 };
 
@@ -94,6 +98,52 @@ ExitCheck find_exit_check(const TCGOp* behind) {
   return {branch, load->args[1], load->args[2], branch->args[3]};
 }
 
+// Adds `n` accesses to the pulse behind an operation that ends a basic block, where no temporary is in use.
+void count_accesses_behind(TCGOp* op, unsigned n, Pulse& pulse) {
+  TCGTemp *at = new_temp(kI64), *word = new_temp(kI64), *number = new_temp(kI64);
+  const auto insert = [&](Opcode opcode, auto... operands) {
+    op = tcg_op_insert_after_x86_64(context, op, opcode);
+    unsigned i = 0;
+    ((op->args[i++] = (uint64_t)operands), ...);
+  };
+  insert(kMovI64, at, reinterpret_cast<uintptr_t>(&pulse.word));
+  insert(kLdI64, word, at, 0);
+  insert(kMovI64, number, n);
+  insert(kAddI64, word, word, number);
+  insert(kStI64, word, at, 0);
+  for (TCGTemp* t : {at, word, number}) tcg_temp_free_internal_x86_64(context, t);
+}
+
+// Notes the loads and stores of the block whose operations follow `op`. Those behind a branch count where they are reached.
+void find_accesses(TCGOp* op, TranslatedBlock& block, Pulse& pulse) {
+  TCGOp* segment = nullptr;  // begins behind this one; null for the first
+  unsigned n = 0;
+  const auto end_segment = [&](TCGOp* end) {
+    if (segment == nullptr) block.accesses = static_cast<uint16_t>(n);
+    else if (n != 0) {
+      block.tail_accesses = static_cast<uint16_t>(block.tail_accesses + n);
+      count_accesses_behind(segment, n, pulse);
+    }
+    segment = end;
+    n = 0;
+  };
+  for (; op != nullptr; op = op->next) {
+    if (op->opc >= kFirstAccess && op->opc <= kLastAccess) ++n;
+    else if (op->opc == kInsnStart) block.starts.push_back({static_cast<uint16_t>(op->args[0] - block.address), static_cast<uint16_t>(segment == nullptr ? n : block.accesses)});
+    else if (op->opc == kSetLabel || op->opc == kBrcondI64 || op->opc == kBrcondI32 || op->opc == kBr || op->opc == kGotoTb || op->opc == kExitTb || op->opc == kGotoPtr) end_segment(op);
+  }
+  end_segment(nullptr);
+}
+
+// Unicorn repeats the check behind every load and store, for the sake of memory hooks. It costs as much as the access, for it ends a basic
+// block. Without memory hooks nobody asks there.
+void remove_exit_checks(const ExitCheck& first) {
+  for (TCGOp *op = first.branch->next, *next; op != nullptr; op = next) {
+    next = op->next;
+    if (op->opc == kBrcondI32 && op->args[3] == first.label && op->args[2] == kLessThan) tcg_op_remove_x86_64(context, op);
+  }
+}
+
 void enter_block_slowly(const TranslatedBlock* block) { block->client->enter_slowly(*block); }
 
 void translate(CPUState* cpu, TranslationBlock* tb, int maximum_instructions, TranslatedBlock& block) {
@@ -129,9 +179,11 @@ void translate(CPUState* cpu, TranslationBlock* tb, int maximum_instructions, Tr
 
   __real_gen_intermediate_code_x86_64(cpu, tb, maximum_instructions);
 
+  const ExitCheck check = find_exit_check(end_of_prologue);
+  if (check.branch && client->exits_in_blocks_are_unused()) remove_exit_checks(check);
+  if (client->counts_accesses()) find_accesses(check.branch ? check.branch->next : end_of_prologue->next, block, pulse);
   client->end_translation(block, tb->size);
   delta.op->args[1] = static_cast<uint64_t>(block.delta);
-  const ExitCheck check = find_exit_check(end_of_prologue);
   set_label(slow);
   TCGTemp* argument = constant(kI64, reinterpret_cast<uintptr_t>(&block)).temp;
   TCGOp* call = emit(kCall, argument, reinterpret_cast<uintptr_t>(&enter_block_slowly), 0);

@@ -46,6 +46,22 @@ struct TranslatedBlock {
   BlockFacts facts;
   bool short_way = false;
   int64_t delta = 0;
+
+  // Loads and stores that translated code makes (those of Unicorn's helper functions are seen as they happen): how many come before each
+  // instruction, and altogether; and those behind a branch inside the last instruction (an iteration of a repeated string
+  // instruction), which count where they are reached.
+  struct Start {
+    uint16_t offset = 0, accesses_before = 0;
+  };
+  std::vector<Start> starts;
+  uint16_t accesses = 0, tail_accesses = 0;
+  // Those that have not been made when the block ends before the instruction at `offset`, or in it.
+  unsigned accesses_from(uint32_t offset) const {
+    for (const Start& s : starts)
+      if (s.offset >= offset) return accesses - s.accesses_before;
+    return 0;
+  }
+  bool is_last(uint32_t offset) const { return !starts.empty() && starts.back().offset == offset; }
 };
 
 // Who counts: the CPU whose engine runs.
@@ -56,6 +72,9 @@ class BlockClient {
   virtual TranslatedBlock* begin_translation(uint64_t address) = 0;
   // It was, and has so many bytes: fills in the rest of the block.
   virtual void end_translation(TranslatedBlock& block, uint32_t size) = 0;
+  virtual bool counts_accesses() const = 0;
+  // Whether nothing asks a block to stop behind an access.
+  virtual bool exits_in_blocks_are_unused() const = 0;
   // Where generated code finds the word, and what has to be found at the filter for the short way; null for no filter.
   virtual Pulse& pulse() = 0;
   virtual const uint64_t* fetch_filter(uint64_t address, uint64_t& expected) = 0;
