@@ -13,6 +13,9 @@
 #include "size_option.h"
 #include "tlb_options.h"
 #include "vitro/machine/machine.h"
+#include "vitro/report/monitor.h"
+#include "vitro/report/progress.h"
+#include "vitro/report/sampler.h"
 #include "vitro/report/statistics.h"
 
 namespace vitro::cli {
@@ -28,6 +31,10 @@ struct RunOptions {
   std::string root;
   std::vector<std::string> binds, environment;
   uint64_t seed = 1;
+  std::optional<std::string> monitor;
+  std::vector<std::string> monitor_at;
+  std::optional<std::string> sample, report;
+  std::string report_out = "-";
   std::vector<std::string> command;
 };
 
@@ -78,6 +85,30 @@ Result<machine::MachineOptions, UserError> machine_options(const RunOptions& o) 
   return m;
 }
 
+// Null: no monitor was asked for.
+Result<std::unique_ptr<report::Monitor>, UserError> make_monitor(const RunOptions& o) {
+  if (!o.monitor) {
+    if (!o.monitor_at.empty()) return fail(UserError{fmt::format("--monitor-at {} without --monitor", o.monitor_at.front()), "say what to do there with --monitor 'COMMANDS' or --monitor -"});
+    return nullptr;
+  }
+  report::MonitorOptions m{*o.monitor, {}};
+  for (const std::string& stop : o.monitor_at) m.stops.push_back(TRY(report::parse_monitor_stop(stop)));
+  return TRY(report::Monitor::create(m));
+}
+
+// Nothing: no sampling was asked for.
+Result<std::optional<report::SampleOptions>, UserError> sample_options(const RunOptions& o) {
+  if (!o.sample) {
+    const char* given = o.report ? "--report" : o.report_out != "-" ? "--report-out" : nullptr;
+    if (given) return fail(UserError{fmt::format("{} without --sample", given), "say how often with --sample 1s"});
+    return std::nullopt;
+  }
+  return report::SampleOptions{TRY(report::parse_interval(*o.sample)), o.report.value_or("free"), o.report_out};
+}
+
+// The progress line has the terminal to itself and the guest: nothing else may be on its way there.
+bool progress_is_welcome(const RunOptions& o) { return !o.monitor && !o.strace && !(o.sample && o.report_out == "-") && (o.trace.empty() || o.trace_out != "-"); }
+
 Result<void, UserError> write_file(const std::string& path, const std::string& text) {
   FILE* f = path == "-" ? stderr : std::fopen(path.c_str(), "we");
   const bool written = f && std::fwrite(text.data(), 1, text.size(), f) == text.size() && std::fflush(f) == 0;
@@ -90,14 +121,25 @@ Result<void, UserError> write_file(const std::string& path, const std::string& t
 Result<int, UserError> run(const RunOptions& o) {
   spdlog::set_level(spdlog::level::from_str(o.log_level));
   const machine::MachineOptions options = TRY(machine_options(o));
+  std::unique_ptr<report::Monitor> checked = TRY(make_monitor(o));  // before the guest starts
+  const std::optional<report::SampleOptions> sampling = TRY(sample_options(o));
   if (!o.stats_json.empty()) TRY(write_file(o.stats_json, ""));
   const std::unique_ptr<machine::Machine> m = TRY(machine::Machine::create(options));
+  std::unique_ptr<report::Monitor> monitor = std::move(checked);  // gone before the machine is
+  if (monitor) monitor->attach(*m);
+  const std::unique_ptr<report::Sampler> sampler = sampling ? TRY(report::Sampler::create(*sampling, *m)) : nullptr;
+  std::unique_ptr<report::Progress> progress = progress_is_welcome(o) ? report::Progress::create(*m) : nullptr;
   const machine::Program program{o.command.front(), {o.command.begin() + 1, o.command.end()}};
   std::optional<report::RunStatistics> statistics;
   const kernel::Exit exit = TRY(m->run(program, [&] {
     if (options.verify != mm::Verify::Off) m->verify(options.verify);
     statistics = report::capture(m->vm(), m->mmu(), m->clock(), options.mmu);
+    if (sampler) sampler->at_exit();
+    if (monitor) monitor->at_exit();
   }));
+  monitor.reset();
+  progress.reset();
+  if (sampler) TRY(sampler->finish());
   if (options.verify != mm::Verify::Off) m->verify(options.verify);
   if (statistics) {
     statistics->exit_status = exit.status;
@@ -121,6 +163,14 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
   run_command->add_option("--trace-out", o->trace_out, "Where the trace goes (default: stderr)")->type_name("FILE");
   run_command->add_flag("--stats", o->stats, "Print the counters to stderr when the program has ended");
   run_command->add_option("--stats-json", o->stats_json, "Write the counters as JSON")->type_name("FILE");
+  run_command->add_option("--monitor", o->monitor, "Look at the machine where --monitor-at says: commands separated by ';', or - to type them (docs/monitor.md)")
+      ->type_name("COMMANDS");
+  run_command->add_option("--monitor-at", o->monitor_at, "Where: exit (default), start, fault=N, time=SECONDS or syscall=NAME; may be repeated")
+      ->type_name("WHERE")->take_all()->allow_extra_args(false);
+  run_command->add_option("--sample", o->sample, "Print a row of memory counters at this interval of virtual time: 1s, 500ms (docs/reports.md)")->type_name("INTERVAL");
+  run_command->add_option("--report", o->report, "What a row shows: free (default), sar-r, sar-B, sar-S, sar-W, vmstat, or fields of /proc/meminfo and /proc/vmstat")
+      ->type_name("NAME|FIELD,...");
+  run_command->add_option("--report-out", o->report_out, "Where the rows go (default: stderr); FILE.csv and FILE.json have that form")->type_name("FILE");
   run_command->add_flag("--strace", o->strace, "Print each system call to stderr, as strace does");
   run_command->add_option("--root", o->root, "Use this directory tree as the guest's / (read-only)")->type_name("DIR");
   run_command->add_option("--bind", o->binds, "Show a host file or directory to the guest (read-only)")->type_name("HOST[:GUEST]")->take_all()->allow_extra_args(false);

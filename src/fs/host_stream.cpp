@@ -112,6 +112,8 @@ class StreamFile final : public File {
       const auto taken = source.take(part);
       if (!taken && done == 0) return fail(taken.error());
       if (!taken) break;
+      const bool shown = stream_->kind == HostKind::Terminal && *taken > 0;
+      if (shown) stream_->input.before_output();
       for (size_t at = 0; at < *taken;) {
         const ssize_t n = ::write(stream_->fd, part.data() + at, *taken - at);
         if (n >= 0) {
@@ -124,6 +126,7 @@ class StreamFile final : public File {
           return fail(write_error(errno));
         }
       }
+      if (shown) stream_->input.after_output(static_cast<char>(part[*taken - 1]));
       if (*taken < part.size()) break;
     }
     return done;

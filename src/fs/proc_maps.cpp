@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "fs/proc_text.h"
+#include "vitro/fs/process_view.h"
 #include "vitro/mm/physical_memory.h"
 
 namespace vitro::fs {
@@ -118,6 +119,15 @@ std::string render_map_line(const MapLine& l) {
   }
   out += '\n';
   return out;
+}
+
+std::string maps_text(mm::AddressSpace& space) { return render_maps(space); }
+
+std::string area_label(const mm::Vma& area) {
+  const MapLine line = describe_area(area, area.space->layout);
+  const auto bit = [&](VmFlag f, char yes) { return has(line.flags, f) ? yes : '-'; };
+  return fmt::format("{} {}{}{}{}", line.name.empty() ? "anonymous" : line.name, bit(VmFlag::Read, 'r'), bit(VmFlag::Write, 'w'),
+                     bit(VmFlag::Exec, 'x'), has(line.flags, VmFlag::Shared) ? 's' : 'p');
 }
 
 std::string vm_flags_text(VmFlag flags) {

@@ -52,7 +52,7 @@ bool UnicornCpu::stops_before(uint64_t address) {
 void UnicornCpu::on_block(uint64_t address, uint32_t size) {
   const bool was_cut = cut_at_ && std::exchange(cut_at_, std::nullopt) == address;
   // A stepped instruction that wrote to its own bytes is started again by Unicorn, once.
-  if (stepping_ && stepped_ && address == block_address_ && read(UC_X86_REG_RCX) == step_rcx_) [[unlikely]]
+  if (stepping_ && stepped_ && address == block_address_ && !step_branches_ && read(UC_X86_REG_RCX) == step_rcx_) [[unlikely]]
     return;
   if (stops_before(address)) return;
 
@@ -170,7 +170,7 @@ void UnicornCpu::enter_slowly(const TranslatedBlock& block) {
   if (ending_ != Ending::None) return;  // asked to stop
   const bool was_cut = cut_at_ && std::exchange(cut_at_, std::nullopt) == block.address;
   // A stepped instruction that wrote to its own bytes is started again by Unicorn, once.
-  const bool again = stepping_ && stepped_ && block.address == block_address_ && read(UC_X86_REG_RCX) == step_rcx_;
+  const bool again = stepping_ && stepped_ && block.address == block_address_ && !step_branches_ && read(UC_X86_REG_RCX) == step_rcx_;
   if (!again && !stops_before(block.address)) {
     if (block.place.size == 0) {
       stop_before_block(Ending::UnknownPage, block.address);

@@ -41,6 +41,12 @@ CpuStop UnicornCpu::run() {
   unsigned without_reason = 0;
   uint64_t last_without_reason = 0;
   for (;;) {
+    if (single_step_) [[unlikely]] {
+      const uint32_t why = attention_.exchange(0, std::memory_order_relaxed);
+      if (why & kAttentionEmptyTranslations) uc_ctl_flush_tb(uc_);
+      if (why & kAttentionStop) return stopped(StopKind::Requested);
+      prepare_single_step();
+    }
     const uc_err error = emulate();
     const bool refused = ending_ == Ending::Refused || ending_ == Ending::StoreToRunningCode;
     recorder_.end_of_run(refused ? std::optional(fault_.address) : std::nullopt);
@@ -63,6 +69,7 @@ CpuStop UnicornCpu::run() {
         continue;
       }
       case Ending::Rewritten:
+        if (single_step_ && stepped_) return stopped(StopKind::Stepped);
         continue;
       case Ending::UnknownPage:
         flush();
@@ -105,8 +112,10 @@ CpuStop UnicornCpu::run() {
         continue;
       case Ending::Interrupt:
         if (const auto stop = after_interrupt()) return *stop;
+        if (single_step_) return stopped(StopKind::Stepped);
         continue;
       case Ending::None:
+        if (single_step_ && stepped_ && error == UC_ERR_OK) return stopped(StopKind::Stepped);
         break;
     }
     if (error == UC_ERR_INSN_INVALID) return after_invalid_instruction();

@@ -114,6 +114,7 @@ class UnicornCpu final : public Cpu, private BlockClient, private AccessClient {
   void restore(const CpuContext& from) override;
   void set_fault_service(FaultService* s) override { service_ = s; }
   void set_precise_faults(bool on) override { precise_faults_ = on; }
+  void set_single_step(bool on) override { single_step_ = on; }
   void request_stop() override { attention_.fetch_or(kAttentionStop, std::memory_order_relaxed); }
   MmuMode mode() const override { return mode_; }
   void set_zero_frame(Pfn frame) override { zero_frame_ = frame; }
@@ -206,6 +207,7 @@ class UnicornCpu final : public Cpu, private BlockClient, private AccessClient {
   std::span<const std::byte> code_at(uint64_t address, std::span<std::byte, 16> buffer) const;
   void drop_translations(PhysAddr first, uint64_t size);
   void step_over_store();
+  void prepare_single_step();
   void drop_rewritten();
   void map_alias(unsigned k);
 
@@ -267,6 +269,8 @@ class UnicornCpu final : public Cpu, private BlockClient, private AccessClient {
   bool step_ = false;  // the next emulate() runs one instruction, which may store to its own frame
   bool stepping_ = false, stepped_ = false;
   uint64_t step_rcx_ = 0;
+  bool step_branches_ = false;  // it is a branch, which may go to itself
+  bool single_step_ = false;
 
   // The block that runs.
   uint64_t block_address_ = 0;

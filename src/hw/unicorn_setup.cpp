@@ -86,7 +86,7 @@ std::optional<UserError> UnicornCpu::set_up() {
   setting_up_ = false;
   examine_translations(false);
   if (e != UC_ERR_OK || ending_ != Ending::Syscall || (read(UC_X86_REG_CS) & 3) != 3) return failed("entering user mode", e);
-  if (by_ == CountBy::TranslatedCode && !exact() && translations_are_understood() && accesses_can_be_watched()) {
+  if (by_ == CountBy::TranslatedCode && translations_are_understood() && accesses_can_be_watched()) {
     // In user mode it has fetched from one page and loaded from two.
     blocks_count_ = table_.find(last_environment(), kSetUpData, kHostPages + kSetUpData, host_pages_ + kSetUpData, 3);
   }

@@ -59,6 +59,26 @@ std::optional<CpuStop> UnicornCpu::after_refusal(Access access) {
   return stop;
 }
 
+// The next emulate() runs the instruction at rip and no more.
+void UnicornCpu::prepare_single_step() {
+  const uint64_t rip = read(UC_X86_REG_RIP);
+  std::array<std::byte, 16> buffer;
+  const auto code = code_at(rip, buffer);
+  unsigned length = 1;
+  if (!code.empty()) {
+    const ScannedInstruction i = scan_instruction(code);
+    length = i.length;
+    if (i.kind == InstructionKind::Invalid)
+      if (const auto known = disassembler_.decode(code, VirtAddr{rip})) length = known->length;
+    step_branches_ = i.kind == InstructionKind::Branch;
+    const WalkResult w = mmu_.inspect(VirtAddr{rip});
+    drop_translations(w.address.page_floor(), kPageSize);
+  }
+  step_ = true;
+  step_rcx_ = read(UC_X86_REG_RCX);
+  split_before(rip + length);
+}
+
 void UnicornCpu::step_over_store() {
   const uint64_t rip = read(UC_X86_REG_RIP);
   take_back_from(rip);
@@ -69,6 +89,7 @@ void UnicornCpu::step_over_store() {
   for (const Pfn frame : {block_.start.pfn(), block_.second_frame})
     if (frame != Pfn{0}) drop_translations(frame.address(), kPageSize);
   step_ = true;
+  step_branches_ = false;
   step_rcx_ = read(UC_X86_REG_RCX);
   split_before(rip + (code.empty() ? 1 : scan_instruction(code).length));
 }

@@ -24,6 +24,13 @@ void Kernel::fault_handled(const mm::FaultReport& report) {
   State& s = *state_;
   // A refused fill stops the CPU, and the fault comes again with its exact address: that is when it counts.
   if (s.resolving && report.kind == mm::FaultKind::Bad) return;
+  account_fault(report);
+  trace_fault(report);
+  if (s.watcher) [[unlikely]] s.watcher->fault_handled(report);
+}
+
+void Kernel::account_fault(const mm::FaultReport& report) {
+  State& s = *state_;
   Task* t = s.scheduler.current();
   if (t) {
     if (report.kind != mm::FaultKind::Bad) ++(report.major ? t->usage.maj_flt : t->usage.min_flt);
@@ -31,10 +38,14 @@ void Kernel::fault_handled(const mm::FaultReport& report) {
   }
   s.clock.advance(report.cost);
   if (t) s.scheduler.account_system();
+}
 
+void Kernel::trace_fault(const mm::FaultReport& report) {
+  State& s = *state_;
   const bool from_user = report.privilege == hw::Privilege::User;
   const Event event = from_user ? Event::PageFaultUser : Event::PageFaultKernel;
   if (!s.tracer.enabled(event)) return;
+  Task* t = s.scheduler.current();
   const uint64_t ip = t && t->context ? s.cpu.instruction_pointer() : 0;
   std::string text = "-", symbol = "-";
   if (t && t->space() && ip) {

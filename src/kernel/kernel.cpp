@@ -82,6 +82,10 @@ Kernel::~Kernel() {
 }
 
 void Kernel::set_syscall_table(SyscallTable* table) { state_->syscalls = table; }
+void Kernel::set_watcher(Watcher* w) {
+  if (state_->watcher && !w) state_->cpu.set_single_step(false);
+  state_->watcher = w;
+}
 void Kernel::set_host_port(HostPort* port) { state_->host = port; }
 
 Result<Pid, UserError> Kernel::start(const FirstProcess& first) {
@@ -275,11 +279,34 @@ fs::OpenContext Kernel::open_context(Task& t) { return {&t.process->credentials,
 
 std::string Kernel::symbolize(Task& t, VirtAddr a) {
   mm::AddressSpace* space = t.space();
-  if (!space) return "-";
+  return space ? symbolize(*space, a) : "-";
+}
+
+std::string Kernel::symbolize(mm::AddressSpace& space, VirtAddr a) {
   const bool before = std::exchange(state_->untimed, true);
-  std::string name = state_->symbols.name(*space, a);
+  std::string name = state_->symbols.name(space, a);
   state_->untimed = before;
   return name;
+}
+
+std::optional<VirtAddr> Kernel::find_symbol(mm::AddressSpace& space, std::string_view name) {
+  const bool before = std::exchange(state_->untimed, true);
+  const std::optional<VirtAddr> found = state_->symbols.find(space, name);
+  state_->untimed = before;
+  return found;
+}
+
+Task* Kernel::running_task() { return state_->scheduler.current(); }
+
+Kernel::UserState Kernel::user_state(Task& t) {
+  hw::Cpu& cpu = state_->cpu;
+  if (state_->scheduler.holds_registers_of(t) || !t.context) return {cpu.registers(), cpu.fpu_state()};
+  const std::unique_ptr<hw::CpuContext> now = cpu.make_context();
+  cpu.save(*now);
+  cpu.restore(*t.context);
+  UserState state{cpu.registers(), cpu.fpu_state()};
+  cpu.restore(*now);
+  return state;
 }
 
 void Kernel::log(std::string line) { state_->log.append(state_->clock.now(), line); }

@@ -82,6 +82,8 @@ class Scheduler {
   enum class Ended : uint8_t { Done, HostAsked, Deadlock };
   Ended run(const std::function<bool()>& done);
 
+  // Whether the CPU holds the task's registers.
+  bool holds_registers_of(const Task& t) const { return cpu_owner_ == &t; }
   // The task's registers are in the CPU and it will never run again.
   void forget_cpu_state(Task& t);
   // User and kernel time of the current task since the last call. Called where the one turns into the other.

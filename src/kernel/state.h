@@ -48,6 +48,7 @@ struct Kernel::State final : SchedulerPort {
   // ---- user mode (user_loop.cpp) ----
   void task_main(Task& t);
   void user_loop(Task& t);
+  hw::CpuStop run_user(Task& t);
   bool return_to_user(Task& t);
   void run_syscall(Task& t);
   void user_fault(Task& t, const hw::CpuStop& stop);
@@ -106,6 +107,7 @@ struct Kernel::State final : SchedulerPort {
   Rng rng;
   SyscallTable* syscalls = nullptr;
   HostPort* host = nullptr;
+  Watcher* watcher = nullptr;
   hw::Disassembler disassembler;
 
   KernelLog log;

@@ -103,10 +103,19 @@ std::optional<FileSymbols::Found> FileSymbols::find(uint64_t file_offset) const 
   return std::nullopt;
 }
 
-std::string SymbolTable::name(mm::AddressSpace& space, VirtAddr a) {
-  const mm::Vma* v = space.find(a);
-  if (!v || !v->file) return "-";
-  mm::MappedFile& file = *v->file;
+std::optional<uint64_t> FileSymbols::value(std::string_view name) const {
+  for (const Symbol& s : symbols_)
+    if (s.name == name) return s.value;
+  return std::nullopt;
+}
+
+std::optional<uint64_t> FileSymbols::link_address(uint64_t file_offset) const {
+  for (const Segment& s : segments_)
+    if ((s.offset & ~kPageOffsetMask) == file_offset) return s.address & ~kPageOffsetMask;
+  return std::nullopt;
+}
+
+const FileSymbols& SymbolTable::symbols_of(mm::AddressSpace& space, mm::MappedFile& file) {
   const Key key{file.device_number(), file.inode_number(), file.page_cache().backing().size().value()};
   auto known = files_.find(key);
   if (known == files_.end()) {
@@ -115,8 +124,30 @@ std::string SymbolTable::name(mm::AddressSpace& space, VirtAddr a) {
     if (read_file(space.vm(), file, bytes)) symbols = FileSymbols::parse(bytes);
     known = files_.emplace(key, std::move(symbols)).first;
   }
+  return known->second;
+}
+
+std::optional<VirtAddr> SymbolTable::find(mm::AddressSpace& space, std::string_view name) {
+  std::optional<VirtAddr> found;
+  const mm::MappedFile* last = nullptr;
+  space.for_each_vma([&](const mm::Vma& v) {
+    if (found || !v.file || v.file.get() == last) return;
+    const FileSymbols& symbols = symbols_of(space, *v.file);
+    const std::optional<uint64_t> linked = symbols.link_address(v.page_offset.offset().value());
+    if (!linked) return;
+    last = v.file.get();
+    if (const auto value = symbols.value(name)) found = VirtAddr{v.start.value() + (*value - *linked)};
+  });
+  return found;
+}
+
+std::string SymbolTable::name(mm::AddressSpace& space, VirtAddr a) {
+  const mm::Vma* v = space.find(a);
+  if (!v || !v->file) return "-";
+  mm::MappedFile& file = *v->file;
+  const FileSymbols& symbols = symbols_of(space, file);
   const uint64_t offset = v->page_offset.offset().value() + (a - v->start).value();
-  if (auto found = known->second.find(offset)) return fmt::format("{}+0x{:x}", found->name, found->offset);
+  if (auto found = symbols.find(offset)) return fmt::format("{}+0x{:x}", found->name, found->offset);
   const std::string path = file.mapped_path();
   return fmt::format("[{}+0x{:x}]", path.substr(path.rfind('/') + 1), offset);
 }

@@ -25,6 +25,10 @@ class FileSymbols {
   };
   std::optional<Found> find(uint64_t file_offset) const;
   size_t size() const { return symbols_.size(); }
+  // The link-time address of the first symbol of this name.
+  std::optional<uint64_t> value(std::string_view name) const;
+  // The link-time address of a page of the file, where a mapping of it at `file_offset` begins.
+  std::optional<uint64_t> link_address(uint64_t file_offset) const;
 
  private:
   struct Symbol {
@@ -42,8 +46,11 @@ class SymbolTable {
  public:
   // "main+0x1c", "[libc.so.6+0x1234]", "[heap]"-like names for anonymous memory are not made up: "-".
   std::string name(mm::AddressSpace& space, VirtAddr a);
+  // Where a symbol of one of the mapped files lies: of the first such file in address order.
+  std::optional<VirtAddr> find(mm::AddressSpace& space, std::string_view name);
 
  private:
+  const FileSymbols& symbols_of(mm::AddressSpace& space, mm::MappedFile& file);
   // By device and inode; the size tells a rewritten file from the one that was read.
   struct Key {
     uint64_t device, inode, size;

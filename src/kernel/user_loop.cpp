@@ -67,10 +67,11 @@ void Kernel::State::task_main(Task& t) {
 void Kernel::State::user_loop(Task& t) {
   while (return_to_user(t)) {
     scheduler.account_system();
-    const hw::CpuStop stop = cpu.run();
+    const hw::CpuStop stop = run_user(t);
     scheduler.account_user();
     switch (stop.kind) {
       case hw::StopKind::Limit:
+      case hw::StopKind::Stepped:  // run_user() keeps it
         break;
       case hw::StopKind::Syscall:
         run_syscall(t);
@@ -103,6 +104,24 @@ void Kernel::State::user_loop(Task& t) {
   }
 }
 
+// Runs until something concerns the kernel. Stops that are only for somebody who looks on are none: nothing but looking happens there.
+hw::CpuStop Kernel::State::run_user(Task& t) {
+  for (;;) {
+    bool stepping = false;
+    if (watcher) [[unlikely]] {
+      stepping = watcher->entering_user(t);
+      cpu.set_single_step(stepping);
+    }
+    const hw::CpuStop stop = cpu.run();
+    if (stop.kind == hw::StopKind::Limit && clock.run_due_watches() && !clock.limit_reached()) continue;
+    if (!stepping) return stop;
+    const bool ran = stop.kind == hw::StopKind::Stepped || stop.kind == hw::StopKind::Syscall || stop.kind == hw::StopKind::Interrupt;
+    if (ran) watcher->instruction_done(t);
+    cpu.set_single_step(false);
+    if (stop.kind != hw::StopKind::Stepped) return stop;
+  }
+}
+
 // kernel/entry/common.c: exit_to_user_mode_loop. False: the task must die.
 bool Kernel::State::return_to_user(Task& t) {
   scheduler.run_due_events();
@@ -125,6 +144,7 @@ bool Kernel::State::return_to_user(Task& t) {
 
 void Kernel::State::run_syscall(Task& t) {
   const hw::Cpu::SyscallArguments call = cpu.syscall_arguments();
+  if (watcher) [[unlikely]] watcher->before_syscall(t, call.number);
   clock.advance(timing.syscall);
   t.in_syscall = true;
   t.registers_replaced = false;

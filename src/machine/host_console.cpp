@@ -53,6 +53,7 @@ bool HostConsole::wait(int timeout_ms) {
   for (int fd = 0; fd < static_cast<int>(kStreams); ++fd)
     if (!queues_[fd].empty()) fds[n++] = {fd, POLLIN, 0};
   if (n == 0) return false;
+  before_output();  // what a person types comes next
   const int ready = ::poll(fds.data(), n, timeout_ms);
   if (ready < 0) return true;  // a host signal: poll_host() looks at it
   for (size_t i = 0; i < n; ++i)
@@ -73,6 +74,7 @@ bool HostConsole::poll_host() {
   if (arrived == 0) return true;
   for (int signal : kForwarded)
     if (arrived & kernel::signal_bit(signal)) {
+      if (signal == SIGINT && intercept_()) continue;
       const bool again = signal != SIGWINCH && interrupted_++ > 0;  // asked twice: the guest does not listen
       if (again || !forward_(signal)) {
         ended_by_ = signal;

@@ -9,6 +9,7 @@
 #include "vitro/base/wait_queue.h"
 #include "vitro/fs/host_stream.h"
 #include "vitro/kernel/kernel.h"
+#include "vitro/machine/machine.h"
 
 namespace vitro::machine {
 
@@ -28,11 +29,20 @@ class HostSignals {
 
 class HostConsole final : public fs::HostInput, public kernel::HostPort {
  public:
-  // `forward` gives a host signal to the guest; false where nobody can take it and the run should end.
-  HostConsole(hw::Cpu& cpu, Tracer& tracer, std::function<bool(int signal)> forward) : signals_(cpu), tracer_(tracer), forward_(std::move(forward)) {}
+  // `forward` gives a host signal to the guest; false where nobody can take it and the run should end. `intercept` is asked first for SIGINT: true where
+  // it was meant for somebody else than the guest.
+  HostConsole(hw::Cpu& cpu, Tracer& tracer, std::function<bool(int signal)> forward, std::function<bool()> intercept)
+      : signals_(cpu), tracer_(tracer), forward_(std::move(forward)), intercept_(std::move(intercept)) {}
 
   bool ready(int host_fd) override;
   WaitQueue& queue(int host_fd) override { return queues_.at(static_cast<size_t>(host_fd)); }
+  void before_output() override {
+    if (listener_) listener_->before_output();
+  }
+  void after_output(char last) override {
+    if (listener_) listener_->after_output(last);
+  }
+  void set_output_listener(OutputListener* l) { listener_ = l; }
   bool wait_for_input() override;
   bool wait_for_input_until(Nanoseconds until_event) override;
   bool poll_host() override;
@@ -45,7 +55,9 @@ class HostConsole final : public fs::HostInput, public kernel::HostPort {
   HostSignals signals_;
   Tracer& tracer_;
   std::function<bool(int)> forward_;
+  std::function<bool()> intercept_;
   std::array<WaitQueue, kStreams> queues_;
+  OutputListener* listener_ = nullptr;
   int interrupted_ = 0;
   int ended_by_ = 0;
 };

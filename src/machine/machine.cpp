@@ -77,7 +77,8 @@ Result<void, UserError> Machine::build() {
   vm_ = std::make_unique<mm::VirtualMemory>(*physical_, *mmu_, options_.timing, tracer_);
   vm_->set_verify_level(options_.verify);
 
-  console_ = std::make_unique<HostConsole>(*cpu_, tracer_, [this](int signal) { return kernel_ && kernel_->signal_foreground(signal); });
+  console_ = std::make_unique<HostConsole>(
+      *cpu_, tracer_, [this](int signal) { return kernel_ && kernel_->signal_foreground(signal); }, [this] { return interrupt_handler_ && interrupt_handler_(); });
   vfs_ = std::make_unique<fs::Vfs>(fs::Vfs::Services{vm_.get(), [](const void* machine) { return static_cast<const Machine*>(machine)->kernel_->realtime(); }, this});
   kernel::KernelConfig config;
   config.seed = options_.seed;
@@ -235,6 +236,8 @@ Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::
   if (TraceSink* sink = tracer_.sink()) TRY(sink->flush());
   return exit;
 }
+
+void Machine::set_output_listener(OutputListener* listener) { console_->set_output_listener(listener); }
 
 void Machine::verify(mm::Verify level) {
   mmu_->verify();

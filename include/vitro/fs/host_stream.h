@@ -18,6 +18,9 @@ class HostInput {
   virtual bool ready(int host_fd) = 0;
   // The queue that is woken when `host_fd` may have become readable.
   virtual WaitQueue& queue(int host_fd) = 0;
+  // Around what the guest writes to a terminal.
+  virtual void before_output() {}
+  virtual void after_output(char last) {}
 };
 
 // A file that reads and writes `host_fd`. Terminals (isatty) answer TCGETS, TCSETS, TIOCGWINSZ, TIOCGPGRP, TIOCSPGRP, TIOCGSID, FIONREAD ...; a

@@ -138,6 +138,9 @@ class ProcessTable {
 // The text of /proc/meminfo and /proc/vmstat, for reports on the host's side.
 std::string meminfo_text(mm::VirtualMemory& vm, const SystemView& system);
 std::string vmstat_text(mm::VirtualMemory& vm);
+// The text of /proc/PID/maps, and of an area what it is and may: "[heap] rw-p", "/usr/lib/x86_64-linux-gnu/libc.so.6 r-xp", "anonymous rw-p".
+std::string maps_text(mm::AddressSpace& space);
+std::string area_label(const mm::Vma& area);
 
 // Builds /proc and /sys (mounted by the machine). The views must outlive them. `tunables`: further files of /proc/sys, and of /sys.
 std::shared_ptr<class FileSystem> make_procfs(Vfs& vfs, mm::VirtualMemory& vm, ProcessTable& processes, std::vector<Tunable> tunables = {});

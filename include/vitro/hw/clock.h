@@ -42,6 +42,15 @@ class Clock {
   // Runs everything that is due, including what those callbacks schedule for now. Returns how many ran.
   size_t run_due_events();
 
+  // Looking on: `callback` runs when now() >= when, before what else is due then, in run_due_events(), idle_until() or run_due_watches(). It must
+  // change nothing of the machine, and neither next_event() nor idling knows of it: with and without watches, the same happens at the
+  // same times. The CPU stops for a watch; where limit_reached() says afterwards that it was for nothing else, it simply goes on.
+  EventId watch(Nanoseconds when, std::function<void()> callback);
+  // False if it ran already or is unknown.
+  bool unwatch(EventId id);
+  // True where any ran.
+  bool run_due_watches();
+
   // The time slice of the task that runs; the limit never lies beyond it. Nullopt: no slice.
   void set_slice_end(std::optional<Nanoseconds> end);
   std::optional<Nanoseconds> slice_end() const { return slice_end_; }
@@ -56,9 +65,10 @@ class Clock {
   uint64_t elapsed_ns_ = 0;
   uint64_t idle_ns_ = 0;
   std::optional<Nanoseconds> slice_end_;
-  EventId next_id_ = 1;
+  EventId next_id_ = 1, next_watch_ = 1;
   std::map<std::pair<Nanoseconds, EventId>, std::function<void()>> queue_;
   std::map<EventId, Nanoseconds> when_;
+  std::map<std::pair<Nanoseconds, EventId>, std::function<void()>> watches_;
 };
 
 }  // namespace vitro::hw

@@ -45,6 +45,7 @@ enum class StopKind : uint8_t {
   Exception,   // another exception: `vector` says which (#DE 0, #DB 1, #BP 3, #OF 4, #UD 6, #GP 13 for a privileged instruction, #MF 16, #AC 17, #XM 19)
   Interrupt,   // INT n with n != 3, 4 (INT 0x80): `vector` = n; rip is the next instruction
   Requested,   // request_stop() was called
+  Stepped,     // set_single_step(true): one instruction has run
 };
 
 struct CpuStop {
@@ -93,6 +94,9 @@ class Cpu : public SoftTlb, public CodeInvalidator {
   // Every fault stops the CPU instead of being resolved inside the access, so that registers, the instruction and the exact address are
   // known when it is handled (for traces). Same virtual time, same counts.
   virtual void set_precise_faults(bool on) = 0;
+  // run() returns Stepped after each instruction (one iteration of a repeated string instruction) that ends in no other stop. Slow; time, counts and
+  // all that the guest sees are the same.
+  virtual void set_single_step(bool on) = 0;
   // From a host signal handler or another thread: run() returns Requested soon.
   virtual void request_stop() = 0;
   virtual MmuMode mode() const = 0;

@@ -47,6 +47,20 @@ class HostPort {
   virtual bool poll_host() = 0;
 };
 
+// Looks on while tasks run. Implemented by whoever shows a running machine to a person; nothing that it does may change the machine.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  // The task is about to go on in user mode, its registers in the CPU. True: it is to run one instruction only.
+  virtual bool entering_user(Task& t) = 0;
+  // The instruction that entering_user() asked for has run; a system call's is told of before the call is served.
+  virtual void instruction_done(Task& t) = 0;
+  // A system call is about to be served.
+  virtual void before_syscall(Task& t, uint64_t number) = 0;
+  // A page fault was handled, and the entry is in place.
+  virtual void fault_handled(const mm::FaultReport& report) = 0;
+};
+
 struct KernelConfig {
   uint64_t seed = 1;
   std::string hostname = "vitro";
@@ -68,6 +82,8 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
 
   void set_syscall_table(SyscallTable* table);
   void set_host_port(HostPort* port);
+  // Null: nobody looks on.
+  void set_watcher(Watcher* w);
 
   // Makes the first user process (child of pid 1, which is the kernel's own reaper) with the given program. Errors are the user's: no such file,
   // not executable, not an ELF program for x86-64, interpreter missing, out of memory.
@@ -175,6 +191,17 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   // "main+0x1c" for a user address of the current task, from the ELF symbol tables of what is mapped there; "[libc.so.6+0x1234]"-like where there is no
   // symbol; "-" where nothing is mapped. Reads the files untimed.
   std::string symbolize(Task& t, VirtAddr a);
+  // The same for any address space. And the other way: where the symbol `name` of a mapped file lies, the first in address order.
+  std::string symbolize(mm::AddressSpace& space, VirtAddr a);
+  std::optional<VirtAddr> find_symbol(mm::AddressSpace& space, std::string_view name);
+  // What a task has in the CPU, or will have when it runs again. Looking changes nothing.
+  struct UserState {
+    hw::UserRegisters registers;
+    hw::FpuState fpu;
+  };
+  UserState user_state(Task& t);
+  // The task that runs, if one does.
+  Task* running_task();
   // Appends to the kernel log, with the virtual time.
   void log(std::string line);
 
@@ -191,6 +218,8 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   State& state() { return *state_; }
 
  private:
+  void account_fault(const mm::FaultReport& report);
+  void trace_fault(const mm::FaultReport& report);
   std::unique_ptr<State> state_;
 };
 

@@ -26,6 +26,14 @@ namespace vitro::machine {
 
 class HostConsole;
 
+// Told of what the guest writes to the host's terminal, so that what else stands there can make way.
+class OutputListener {
+ public:
+  virtual ~OutputListener() = default;
+  virtual void before_output() = 0;
+  virtual void after_output(char last) = 0;
+};
+
 class Machine {
  public:
   // Errors: RAM out of range, unknown trace event, unwritable trace file, an offer that does not exist.
@@ -35,6 +43,12 @@ class Machine {
   // Runs the program to its end. `at_first_exit` is called when it ends, before its memory is freed. Errors: no such program, not executable,
   // no program; a trace that could not be written (the run has then ended early).
   Result<kernel::Exit, UserError> run(const Program& program, const std::function<void()>& at_first_exit);
+
+  // Who gets the host's SIGINT instead of the guest. False: the guest gets it after all. Called between tasks and behind a task's run in user mode. Null: nobody.
+  void set_interrupt_handler(std::function<bool()> handler) { interrupt_handler_ = std::move(handler); }
+
+  // Null: nobody.
+  void set_output_listener(OutputListener* listener);
 
   const MachineOptions& options() const { return options_; }
   hw::Ram& ram() { return *ram_; }
@@ -77,6 +91,7 @@ class Machine {
   std::shared_ptr<fs::File> console_file_;                      // behind /dev/tty; null where no standard stream is a terminal
   std::unique_ptr<kernel::SyscallTable> syscalls_;
   std::unique_ptr<kernel::Kernel> kernel_;
+  std::function<bool()> interrupt_handler_;
 };
 
 }  // namespace vitro::machine

@@ -83,5 +83,48 @@ TEST(Clock, TheLimitIsExactForAnyCostOfAnInstruction) {
   }
 }
 
+TEST(ClockWatch, IsSeenByNobodyElse) {
+  Clock clock(1000);
+  std::vector<uint64_t> at;
+  clock.watch(Nanoseconds{50}, [&] { at.push_back(clock.now().value()); });
+  EXPECT_FALSE(clock.next_event());
+  clock.schedule(Nanoseconds{100}, [&] { at.push_back(1000 + clock.now().value()); });
+  EXPECT_EQ(clock.next_event(), Nanoseconds{100});
+  clock.idle_until(Nanoseconds{100});
+  EXPECT_EQ(at, (std::vector<uint64_t>{50}));
+  EXPECT_EQ(clock.idle_time(), Nanoseconds{100});
+  EXPECT_EQ(clock.run_due_events(), 1u);
+  EXPECT_EQ(at, (std::vector<uint64_t>{50, 1100}));
+}
+
+TEST(ClockWatch, StopsTheCpuAndLeavesTheLimitToOthers) {
+  Clock clock(1000);
+  bool seen = false;
+  clock.set_slice_end(Nanoseconds{1000});
+  clock.watch(Nanoseconds{300}, [&] { seen = true; });
+  EXPECT_FALSE(clock.count_instructions(299));
+  EXPECT_TRUE(clock.count_instructions(1));
+  EXPECT_TRUE(clock.run_due_watches());
+  EXPECT_TRUE(seen);
+  EXPECT_FALSE(clock.limit_reached());
+  EXPECT_FALSE(clock.run_due_watches());
+  EXPECT_TRUE(clock.count_instructions(700));
+}
+
+TEST(ClockWatch, MayWatchAgainAndBeTakenBack) {
+  Clock clock(1000);
+  unsigned seen = 0;
+  std::function<void()> again = [&] {
+    if (++seen < 3) clock.watch(clock.now() + Nanoseconds{10}, again);
+  };
+  clock.watch(Nanoseconds{10}, again);
+  const Clock::EventId never = clock.watch(Nanoseconds{15}, [] { FAIL(); });
+  EXPECT_TRUE(clock.unwatch(never));
+  EXPECT_FALSE(clock.unwatch(never));
+  clock.idle_until(Nanoseconds{100});
+  EXPECT_EQ(seen, 3u);
+  EXPECT_EQ(clock.now(), Nanoseconds{100});
+}
+
 }  // namespace
 }  // namespace vitro::hw

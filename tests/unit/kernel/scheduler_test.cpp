@@ -29,6 +29,7 @@ class IdleCpu final : public hw::Cpu {
   void restore(const hw::CpuContext&) override {}
   void set_fault_service(hw::FaultService*) override {}
   void set_precise_faults(bool) override {}
+  void set_single_step(bool) override {}
   void request_stop() override {}
   hw::MmuMode mode() const override { return hw::MmuMode::Fast; }
   void set_zero_frame(Pfn) override {}
