@@ -10,7 +10,7 @@
 namespace vitro::mm {
 namespace {
 
-// Random orders 0..9 on 4 GiB, about half full, merging always: each iteration frees one block and allocates another.
+// Random orders 0..9 on 4 GiB, filled to so many per cent, merging always: each iteration frees one block and allocates another.
 void BM_BuddyMixedOrders(benchmark::State& state) {
   const uint64_t frames = gib(4).pages_down().value();
   FrameTable table{Pages{frames}};
@@ -22,7 +22,8 @@ void BM_BuddyMixedOrders(benchmark::State& state) {
   };
   Rng rng(1);
   std::vector<Block> held;
-  while (buddy.free_frames().value() > frames / 2) {
+  const uint64_t left = frames * static_cast<uint64_t>(100 - state.range(0)) / 100;
+  while (buddy.free_frames().value() > left) {
     const Order order{static_cast<uint8_t>(rng.below(10))};
     held.push_back({*buddy.allocate(order, MigrateType::Movable), order});
   }
@@ -34,11 +35,13 @@ void BM_BuddyMixedOrders(benchmark::State& state) {
     auto [at, order] = plan[i++ % kPlan];
     Block& b = held[at];
     buddy.free(b.first, b.order);
-    b = {*buddy.allocate(Order{order}, MigrateType::Movable), Order{order}};
+    // Where nothing that large is left, what was freed is taken again.
+    const auto block = buddy.allocate(Order{order}, MigrateType::Movable);
+    b = block ? Block{*block, Order{order}} : Block{*buddy.allocate(b.order, MigrateType::Movable), b.order};
   }
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * 2);
 }
-BENCHMARK(BM_BuddyMixedOrders);
+BENCHMARK(BM_BuddyMixedOrders)->Arg(50)->Arg(80)->Arg(95);
 
 // Splits one maximal block down to a frame and merges it again.
 void BM_BuddySplitAndMerge(benchmark::State& state) {

@@ -22,6 +22,7 @@ size_t program_position(const CLI::App& run_command, const std::vector<std::stri
 void add_demo_command(CLI::App& app, Action& chosen);
 void add_trace_command(CLI::App& app, Action& chosen);
 void add_syscalls_command(CLI::App& app, Action& chosen);
+void add_lab_command(CLI::App& app, Action& chosen);
 void add_tlbs_command(CLI::App& app, Action& chosen);
 
 // One line on stderr: "vitro: WHAT: HINT".

@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   cli::add_demo_command(app, chosen);
   cli::add_trace_command(app, chosen);
   cli::add_syscalls_command(app, chosen);
+  cli::add_lab_command(app, chosen);
   cli::add_tlbs_command(app, chosen);
 
   std::vector<std::string> words(argv + 1, argv + argc);

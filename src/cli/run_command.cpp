@@ -22,7 +22,7 @@ namespace vitro::cli {
 namespace {
 
 struct RunOptions {
-  std::string ram = "1G", disk = "16G", reserved = "0";
+  std::string ram = "1G", disk = "16G", reserved = "0", highmem, pti = "off";
   TlbOptions tlb;
   std::string mmu = "exact", verify = "off", log_level = "warn";
   std::string trace, trace_out = "-";
@@ -65,6 +65,11 @@ Result<machine::MachineOptions, UserError> machine_options(const RunOptions& o) 
   m.ram = TRY(parse_size("--ram", o.ram));
   m.disk = TRY(parse_size("--disk", o.disk));
   m.reserved = TRY(parse_size("--reserved", o.reserved));
+  if (!o.highmem.empty()) {
+    m.highmem = TRY(parse_size("--highmem", o.highmem));
+    if (m.highmem >= m.ram) return fail(UserError{fmt::format("--highmem {} is not inside the RAM of {}", o.highmem, o.ram), "name an address below --ram"});
+  }
+  m.isolation = o.pti == "on";
   m.mmu = kModes.at(o.mmu);
   m.tlb = TRY(tlb_config(o.tlb, m.mmu));
   m.verify = kVerify.at(o.verify);
@@ -177,6 +182,8 @@ SetCommand add_run_command(CLI::App& app, Action& chosen) {
   run_command->add_option("--env", o->environment, "Set a variable in the program's environment")->type_name("NAME=VALUE")->take_all()->allow_extra_args(false);
   run_command->add_option("--disk", o->disk, "Size of the simulated disk that takes what the guest writes (default 16G)")->type_name("SIZE");
   run_command->add_option("--reserved", o->reserved, "Memory that boot reserves beyond the default")->type_name("SIZE");
+  run_command->add_option("--highmem", o->highmem, "RAM from this address on is high memory, outside the kernel's direct map (default: none)")->type_name("START");
+  run_command->add_option("--pti", o->pti, "Page-table isolation: user mode runs on tables without the kernel; on or off (default off)")->check(CLI::IsMember({"on", "off"}));
   run_command->add_option("--seed", o->seed, "Seed of everything random (default 1)")->type_name("N");
   run_command->add_option("--verify", o->verify, "Check the machine's invariants: off, cheap or full (default off)")->check(CLI::IsMember(keys(kVerify)));
   run_command->add_option("--log-level", o->log_level, "vitro's own diagnostics on stderr: trace, debug, info, warn, err, off")

@@ -1,4 +1,4 @@
-// /proc/kpagecount and /proc/kpageflags: 64 bits a frame, indexed by frame number (Documentation/admin-guide/mm/pagemap.rst).
+// /proc/kpagecount, kpageflags and kpagecgroup: 64 bits a frame, indexed by frame number (Documentation/admin-guide/mm/pagemap.rst).
 #include <algorithm>
 #include <cstring>
 
@@ -29,6 +29,8 @@ enum KernelPageFlag : unsigned {
   kSwapBacked = 14,
   kUnevictable = 18,
   kHuge = 17,
+  kCompoundHead = 15,
+  kCompoundTail = 16,
   kNoPage = 20,
   kZeroPage = 24,
   kPageTable = 26,
@@ -42,6 +44,8 @@ uint64_t flags_of(mm::PhysicalMemory& physical, Pfn pfn) {
   const auto set = [&](unsigned bit, bool on) { flags |= uint64_t{on} << bit; };
   const FrameState state = physical.state_of(pfn);
   if (state == FrameState::Free) return flags | uint64_t{1} << kBuddy;
+  set(kCompoundHead, f.has(FrameFlag::Head));
+  set(kCompoundTail, f.is_tail());
   set(kSlab, state == FrameState::Slab);
   set(kPageTable, state == FrameState::PageTable);
   set(kReserved, state == FrameState::Reserved);
@@ -89,6 +93,8 @@ void add_frame_files(PseudoDirectory& root, const ProcContext& c) {
                 const FrameState s = p.state_of(f);
                 return s == FrameState::Slab || s == FrameState::Free ? 0 : p.frames()[f].mapcount;
               }));
+  // Which memory cgroup owns a frame: there are none.
+  root.binary("kpagecgroup", words(physical, [](mm::PhysicalMemory&, Pfn) -> uint64_t { return 0; }));
   root.binary("kpageflags", words(physical, [](mm::PhysicalMemory& p, Pfn f) { return flags_of(p, f); }));
 }
 

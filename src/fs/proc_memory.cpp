@@ -41,7 +41,7 @@ DirectMapSizes direct_map_sizes(const hw::Ram& ram, PhysAddr kernel_root) {
   DirectMapSizes sizes;
   if (!ram.contains(kernel_root, Bytes{kPageSize})) return sizes;
   const auto entry = [&](PhysAddr table, unsigned index) { return ram.at<hw::Pte>(table + Bytes{index * sizeof(hw::Pte)}); };
-  const VirtAddr end = mm::direct_map(PhysAddr{0}) + ram.size();
+  const VirtAddr end = mm::direct_map(PhysAddr{0}) + ram.size();  // high memory has no entries
   for (VirtAddr a = mm::kDirectMapBase; a < end;) {
     PhysAddr table = kernel_root;
     for (hw::Level level = 4;; --level) {
@@ -74,6 +74,7 @@ MemoryInfo collect_memory_info(mm::VirtualMemory& vm, const SystemView& system) 
   m.committed = vm.committed();
   for (const SwapAreaView& area : system.swap_areas) m.swap_total += area.size, m.swap_used += area.used;
   m.vmalloc_used = vm.vmalloc().allocated();
+  if (const mm::Zone& high = physical.zones()[mm::kZoneHighMem]; high.populated()) m.high_total = high.managed(), m.high_free = high.free_frames();
   m.percpu = in_state(mm::FrameState::Percpu);
   m.direct_4k = direct.small, m.direct_2m = direct.medium, m.direct_1g = direct.large;
   return m;
@@ -111,6 +112,12 @@ std::string render_meminfo(const MemoryInfo& m) {
   t.pages("Inactive(file)", get(VmItem::nr_inactive_file));
   t.pages("Unevictable", get(VmItem::nr_unevictable));
   t.pages("Mlocked", get(VmItem::nr_mlock));
+  if (m.high_total.value() != 0) {
+    t.pages("HighTotal", m.high_total.value());
+    t.pages("HighFree", m.high_free.value());
+    t.pages("LowTotal", (m.total - m.high_total).value());
+    t.pages("LowFree", get(VmItem::nr_free_pages) - m.high_free.value());
+  }
   t.kib("SwapTotal", m.swap_total.value() >> 10);
   t.kib("SwapFree", (m.swap_total - std::min(m.swap_total, m.swap_used)).value() >> 10);
   t.kib("Zswap", 0);  // there is no zswap
@@ -168,6 +175,12 @@ std::string render_node_meminfo(const MemoryInfo& m, unsigned node) {
   t.pages("Inactive(file)", get(VmItem::nr_inactive_file));
   t.pages("Unevictable", get(VmItem::nr_unevictable));
   t.pages("Mlocked", get(VmItem::nr_mlock));
+  if (m.high_total.value() != 0) {
+    t.pages("HighTotal", m.high_total.value());
+    t.pages("HighFree", m.high_free.value());
+    t.pages("LowTotal", (m.total - m.high_total).value());
+    t.pages("LowFree", get(VmItem::nr_free_pages) - m.high_free.value());
+  }
   t.pages("Dirty", get(VmItem::nr_dirty));
   t.pages("Writeback", get(VmItem::nr_writeback));
   t.pages("FilePages", get(VmItem::nr_file_pages));
@@ -200,6 +213,7 @@ std::string render_vmstat(const MemoryInfo& m) {
   std::string text;
   for (size_t i = 0; i < mm::kVmItemCount; ++i) {
     const auto item = static_cast<VmItem>(i);
+    if (mm::counts_high_memory(item) && m.high_total.value() == 0) continue;
     int64_t value = m.stat->get(item);
     if (item == VmItem::pgpgin || item == VmItem::pgpgout)
       value /= 2;  // sectors are kept, KiB are shown

@@ -25,6 +25,7 @@ struct MemoryInfo {
     uint64_t total = 0, free = 0, reserved = 0, surplus = 0;  // huge pages of 2 MiB
   } huge;
   Bytes direct_4k{0}, direct_2m{0}, direct_1g{0};          // of the direct map, by the size of its leaves
+  Pages high_total{0}, high_free{0};  // zone HighMem; its lines exist only where it does
   unsigned dirty_ratio = 20, dirty_background_ratio = 10;  // percent
 };
 MemoryInfo collect_memory_info(mm::VirtualMemory& vm, const SystemView& system);

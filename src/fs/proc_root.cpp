@@ -1,11 +1,11 @@
 // Puts /proc and /sys together.
 #include "fs/proc_cpuinfo.h"
 #include "fs/proc_memory.h"
+#include "fs/proc_physical.h"
 #include "fs/proc_system.h"
 #include "fs/proc_tree.h"
 #include "vitro/hw/mmu.h"
 #include "vitro/mm/physical_memory.h"
-#include "vitro/mm/vmalloc.h"
 
 namespace vitro::fs {
 namespace {
@@ -39,8 +39,6 @@ void add_system_files(PseudoDirectory& root, const ProcContext& c) {
   add("swaps", [c] { return render_swaps(c.processes.system().swap_areas); });
   add("uptime", [c] { return render_uptime(c.processes.system()); });
   add("version", [] { return render_version(); });
-  root.file(
-      "vmallocinfo", [c] { return Result<std::string>(c.vm.vmalloc().vmallocinfo()); }, nullptr, 0400);
   add("vmstat", [memory] { return render_vmstat(memory()); });
   add("zoneinfo", [c] { return c.vm.physical().zoneinfo(); });
 }
@@ -50,6 +48,7 @@ std::shared_ptr<FileSystem> make_procfs(Vfs& vfs, mm::VirtualMemory& vm, Process
   auto root = std::make_shared<PseudoDirectory>();
   add_system_files(*root, c);
   add_frame_files(*root, c);
+  add_physical_files(*root, c.vm);
   add_sysctl(root->directory("sys"), c, std::move(tunables));
   add_process_directories(*root, c);
   return make_pseudo_fs(vfs, "proc", kProcMagic, root);
@@ -63,6 +62,7 @@ std::shared_ptr<FileSystem> make_sysfs(Vfs& vfs, mm::VirtualMemory& vm, ProcessT
   add_node_tree(*root, c);
   root->directory("fs");
   root->directory("kernel/mm");
+  add_extfrag_files(root->directory("kernel/debug"), c.vm);
   add_tunables(*root, std::move(tunables));
   return make_pseudo_fs(vfs, "sysfs", kSysfsMagic, root);
 }

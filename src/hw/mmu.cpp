@@ -79,10 +79,24 @@ void Mmu::load_cr3(PhysAddr root, Pcid pcid, KeepPcid keep) {
   } else if (keep == KeepPcid::No) {
     tlbs_->flush_pcid(tag_);
     unbounded_->flush_pcid(tag_);
+    if (const auto twin = twin_of(tag_)) tlbs_->flush_pcid(*twin), unbounded_->flush_pcid(*twin);
   } else {
     return;
   }
   count_flush(FlushReason::TaskSwitch, kAllPages);
+}
+
+void Mmu::switch_isolation(PhysAddr root, Pcid pcid) {
+  DCHECK(isolated_ && same_space(pcid, pcid_), "PCID {} is not of the address space of {}", pcid.value(), pcid_.value());
+  ++counters_.isolation_switches;
+  root_ = root;
+  pcid_ = pcid;
+  tag_ = tag_of(pcid);
+  if (tlbs_->config().pcid) return;
+  forget_recent();
+  flush_soft();
+  tlbs_->flush_non_global();
+  unbounded_->flush_non_global();
 }
 
 WalkResult Mmu::walk_tables(VirtAddr address, Access access, Privilege privilege) {
@@ -177,7 +191,7 @@ void Mmu::miss_first(VirtAddr address, Access access, Privilege privilege) {
 void Mmu::fill_first(VirtAddr address, Access access, PageSize size, TlbData data) {
   const auto evicted = tlbs_->insert_first(address, access, tag_, size, data);
   if (!evicted || !soft_follows_l1d_ || access == Access::Fetch || soft_ == nullptr) return;
-  if (!evicted->global && evicted->pcid != tag_) return;  // the soft TLB was emptied when that address space was left
+  if (!evicted->global && !same_space(evicted->pcid, tag_)) return;  // the soft TLB was emptied when that address space was left
   switch (evicted->size) {
     case PageSize::k4K:
       soft_->evict_data(evicted->page);
@@ -208,13 +222,13 @@ void Mmu::note_most_recent(VirtAddr address) {
   const auto place = tlbs_->first_place(address, tag_);
   if (!place || !place->hits_matter) return;
   MostRecent& last = most_recent_[place->set];
-  if (last.valid && last.page == place->page && last.size == place->size) return;
+  if (last.valid && last.page == place->page && last.size == place->size && last.pcid == tag_) return;
   if (last.valid && soft_ != nullptr) {
     if (last.size == PageSize::k4K) soft_->evict_data(last.page);
     else if (last.size == PageSize::k2M) large_fills_->evict_data(last.page, *soft_);
     else flush_soft();
   }
-  last = {place->page, place->size, true};
+  last = {place->page, place->size, tag_, true};
 }
 
 Mmu::FillRights Mmu::count_fill(VirtAddr address, Access access) {
@@ -235,7 +249,8 @@ void Mmu::invalidate_pages(VirtAddr first, Pages n, Pcid pcid, FlushReason reaso
   forget_recent();
   const Pcid tag = tag_of(pcid);
   // On a core without PCIDs nothing but the current address space is cached; elsewhere `tag` says whose.
-  const bool current = pcid == pcid_;
+  const bool current = same_space(pcid, pcid_);
+  const auto twin = twin_of(tag);
   const bool cached = tlbs_->config().pcid || current || in_kernel_half(first);
   const bool soft = soft_ != nullptr && (current || in_kernel_half(first));
   for (Pages i{0}; i < n; ++i) {
@@ -244,6 +259,10 @@ void Mmu::invalidate_pages(VirtAddr first, Pages n, Pcid pcid, FlushReason reaso
       // Other pages' pieces went with it: the soft TLB must not go on answering those.
       if (tlbs_->invalidate_page(page, tag) && soft_follows_l1d_) flush_soft();
       unbounded_->invalidate_page(page, tag);
+      if (twin) {
+        if (tlbs_->invalidate_page(page, *twin) && soft_follows_l1d_) flush_soft();
+        unbounded_->invalidate_page(page, *twin);
+      }
     }
     if (soft && !large_fills_->evict(page, *soft_)) soft_->evict(page);
   }
@@ -252,11 +271,13 @@ void Mmu::invalidate_pages(VirtAddr first, Pages n, Pcid pcid, FlushReason reaso
 
 void Mmu::flush_pcid(Pcid pcid, FlushReason reason) {
   forget_recent();
-  if (tlbs_->config().pcid || pcid == pcid_) {
+  const bool current = same_space(pcid, pcid_);
+  if (tlbs_->config().pcid || current) {
     tlbs_->flush_pcid(tag_of(pcid));
     unbounded_->flush_pcid(tag_of(pcid));
+    if (const auto twin = twin_of(tag_of(pcid))) tlbs_->flush_pcid(*twin), unbounded_->flush_pcid(*twin);
   }
-  if (pcid == pcid_) flush_soft();
+  if (current) flush_soft();
   count_flush(reason, kAllPages);
 }
 

@@ -24,6 +24,15 @@ void AsidCache::activate(mm::AddressSpace& space) {
   mmu_.load_cr3(space.page_table_root(), pcid_of_slot(slot), hw::Mmu::KeepPcid::No);
 }
 
+void AsidCache::enter_user() {
+  if (!mmu_.isolated()) return;
+  mmu_.switch_isolation(loaded_->user_page_table_root(), hw::Pcid{static_cast<uint16_t>(loaded_->pcid().value() | hw::Mmu::kUserPcidBit)});
+}
+
+void AsidCache::enter_kernel() {
+  if (mmu_.isolated()) mmu_.switch_isolation(loaded_->page_table_root(), loaded_->pcid());
+}
+
 void AsidCache::forget(const mm::AddressSpace* space) {
   for (mm::AddressSpace*& slot : slots_)
     if (slot == space) slot = nullptr;

@@ -1,5 +1,6 @@
 // Which PCID an address space uses (arch/x86/mm/tlb.c: choose_new_asid): a CPU keeps translations of the six spaces it ran last
-// (TLB_NR_DYN_ASIDS); a seventh takes over the oldest number, whose translations are flushed.
+// (TLB_NR_DYN_ASIDS); a seventh takes over the oldest number, whose translations are flushed. With page-table isolation each number stands for
+// two, one of them for user mode (arch/x86/entry/calling.h: SWITCH_TO_USER_CR3, SWITCH_TO_KERNEL_CR3).
 #pragma once
 
 #include <array>
@@ -17,6 +18,9 @@ class AsidCache {
 
   // Makes `space` the CPU's address space; nothing where it is already.
   void activate(mm::AddressSpace& space);
+  // With page-table isolation: the loaded space's tables for user mode, and back. Nothing without it.
+  void enter_user();
+  void enter_kernel();
   // `space` has been destroyed (it is only compared): its number is free, and it is no longer loaded.
   void forget(const mm::AddressSpace* space);
   mm::AddressSpace* loaded() const { return loaded_; }

@@ -37,6 +37,11 @@ void Kernel::account_fault(const mm::FaultReport& report) {
     if (s.resolving) s.scheduler.account_user();
   }
   s.clock.advance(report.cost);
+  // Handled inside the access: the exception's way into the kernel and back was not seen by the task's loop.
+  if (s.resolving && s.vm.isolated()) {
+    s.vm.mmu().count_isolation_switches(2);
+    s.clock.advance(s.timing.cr3_switch * 2);
+  }
   if (t) s.scheduler.account_system();
 }
 

@@ -71,6 +71,7 @@ Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const
     : state_(std::make_unique<State>(*this, config, cpu, clock, timing, vm, vfs, tracer)) {
   cpu.set_fault_service(this);
   vm.set_fault_observer(this);
+  vm.set_charge([&clock](Nanoseconds n) { clock.advance(n); });
   state_->boot_tasks();
 }
 
@@ -78,6 +79,7 @@ Kernel::~Kernel() {
   if (!state_->processes.empty()) state_->kill_everything();
   state_->cpu.set_fault_service(nullptr);
   state_->vm.set_fault_observer(nullptr);
+  state_->vm.set_charge(nullptr);
   if (state_->vm.blocking() == this) state_->vm.set_blocking(nullptr);
 }
 

@@ -67,8 +67,17 @@ void Kernel::State::task_main(Task& t) {
 void Kernel::State::user_loop(Task& t) {
   while (return_to_user(t)) {
     scheduler.account_system();
+    if (vm.isolated()) {
+      clock.advance(timing.cr3_switch);
+      scheduler.account_system();
+      scheduler.asids().enter_user();
+    }
     const hw::CpuStop stop = run_user(t);
     scheduler.account_user();
+    if (vm.isolated()) {
+      scheduler.asids().enter_kernel();
+      clock.advance(timing.cr3_switch);
+    }
     switch (stop.kind) {
       case hw::StopKind::Limit:
       case hw::StopKind::Stepped:  // run_user() keeps it

@@ -69,12 +69,14 @@ Result<void, UserError> Machine::build() {
 
   mm::PhysicalMemoryConfig physical;
   physical.extra_reserved = options_.reserved;
+  physical.highmem_start = options_.highmem;
   if (physical.extra_reserved.value() > options_.ram.value() / 2)
     return fail(UserError{fmt::format("--reserved {} leaves less than half of the RAM", physical.extra_reserved.value()), "give the machine more --ram"});
+  TRY(mm::PhysicalMemory::validate(options_.ram, physical));
   physical_ = mm::PhysicalMemory::create(*ram_, physical, tracer_);
   physical_->set_verify_level(options_.verify);
   cpu_->set_zero_frame(physical_->zero_frame());
-  vm_ = std::make_unique<mm::VirtualMemory>(*physical_, *mmu_, options_.timing, tracer_);
+  vm_ = std::make_unique<mm::VirtualMemory>(*physical_, *mmu_, options_.timing, tracer_, options_.isolation ? mm::Isolation::On : mm::Isolation::Off);
   vm_->set_verify_level(options_.verify);
 
   console_ = std::make_unique<HostConsole>(

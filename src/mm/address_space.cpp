@@ -49,6 +49,7 @@ size_t AddressSpace::vma_count() const { return state_->vmas.size(); }
 hw::Pcid AddressSpace::pcid() const { return state_->pcid; }
 void AddressSpace::set_pcid(hw::Pcid p) { state_->pcid = p; }
 PhysAddr AddressSpace::page_table_root() const { return state_->tables.root(); }
+PhysAddr AddressSpace::user_page_table_root() const { return state_->tables.user_root(); }
 VirtualMemory& AddressSpace::vm() { return state_->vm; }
 const VirtualMemory& AddressSpace::vm() const { return state_->vm; }
 

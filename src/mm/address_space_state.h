@@ -14,7 +14,7 @@
 namespace vitro::mm {
 
 struct AddressSpace::State {
-  State(VirtualMemory& machine, SlabObject object) : vm(machine), memory(std::move(object)), tables(machine.physical()) {}
+  State(VirtualMemory& machine, SlabObject object) : vm(machine), memory(std::move(object)), tables(machine.physical(), machine.isolated()) {}
 
   VirtualMemory& vm;
   AddressSpace* self = nullptr;

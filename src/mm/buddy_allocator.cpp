@@ -246,6 +246,38 @@ uint64_t BuddyAllocator::move_free_blocks(uint64_t pageblock_frame, unsigned typ
   return moved;
 }
 
+std::optional<std::pair<Pfn, Order>> BuddyAllocator::free_block_with(Pfn f) const {
+  // The largest one that reaches here: inside it there may be stale marks of smaller ones.
+  for (unsigned order = kOrders; order-- > 0;) {
+    const uint64_t first = f.value() & ~((uint64_t{1} << order) - 1);
+    if (first >= first_.value() && first + (uint64_t{1} << order) <= end_.value() && is_free_block(first, order)) return std::pair{Pfn{first}, Order{static_cast<uint8_t>(order)}};
+  }
+  return std::nullopt;
+}
+
+void BuddyAllocator::isolate(Pfn first, Order order) {
+  const auto pfn = static_cast<uint32_t>(first.value());
+  CHECK(is_free_block(pfn, order.value()), "pfn {} is no free block of order {}", pfn, order.value());
+  unlink(pfn, order.value(), frames_[pfn].migratetype);
+  set_header(frames_[pfn], FrameState::Allocated, order.value(), zone_, frames_[pfn].migratetype);
+  free_ -= order.pages().value();
+  if (order.value() < kPageblock - 1) return;
+  for (uint64_t f = pfn; f < pfn + order.pages().value(); f += kPageblockFrames)
+    if (uint8_t& type = block_types_[block_of(Pfn{f})]; mergeable(type)) type = static_cast<uint8_t>(kMovable);
+}
+
+bool BuddyAllocator::could_take(Order order, MigrateType wanted) const {
+  const auto type = static_cast<unsigned>(wanted);
+  if (nonempty_[type] >> order.value()) return true;
+  if (type >= kPcpTypes) return false;
+  for (unsigned at = order.value(); at < kOrders; ++at) {
+    if (at < kPageblock / 2 && type == kMovable) continue;  // can_steal_fallback
+    for (unsigned from : kFallbacks[type])
+      if (lists_[at][from].head != Frame::kNone) return true;
+  }
+  return false;
+}
+
 bool BuddyAllocator::reserve_high_atomic(Pfn f) {
   uint8_t& type = block_types_[block_of(f)];
   if (!mergeable(type)) return false;

@@ -8,6 +8,7 @@ std::optional<PrivatePage> prepare_private_page(FaultContext& f, Gfp extra) {
   if (!f.vma->anon_vma && !prepare_anon_vma(f.space.caches(), *f.vma)) return std::nullopt;
   const auto frame = f.vm().physical().allocator().allocate(f.user_flags() | extra);
   if (!frame) return std::nullopt;
+  f.vm().kmap().touch(*frame);  // clear_highpage, or where copy_highpage writes
   const auto entry = f.space.tables.make_entry(f.page, f.kernel_flags());
   if (!entry) {
     f.vm().physical().allocator().free(*frame);

@@ -59,6 +59,7 @@ Attempt fault_write_protected(FaultContext& f) {
   if (old == zero) {
     f.cost = f.timing().fault_anonymous;  // nothing to copy: the frame came cleared
   } else {
+    f.vm().kmap().touch(old);
     f.vm().physical().ram().copy_frame(page->frame, old);
     f.cost = f.timing().fault_copy;
   }

@@ -190,6 +190,12 @@ void FrameIndex::mark_below(Node* n, uint64_t index, bool on) {
   n->dirty = on ? n->dirty | bit : n->dirty & ~bit;
 }
 
+void FrameIndex::replace(PageIndex index, Pfn frame) {
+  CHECK(find(index), "page {} is not cached", index.value());
+  if (!root_) only_ = frame;
+  else find_leaf(index.value())->slots[index.value() & (kSlots - 1)] = frame.value();
+}
+
 void FrameIndex::set_dirty(PageIndex index, bool on) {
   DCHECK(find(index), "page {} is not cached", index.value());
   if (!root_) only_dirty_ = on;

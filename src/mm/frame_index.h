@@ -38,6 +38,8 @@ class FrameIndex {
   // NoMemory; Exists where there is one already.
   Status insert(PageIndex index, Pfn frame, Gfp flags);
   void erase(PageIndex index);  // its dirty mark goes with it
+  // The page at `index` has moved to another frame.
+  void replace(PageIndex index, Pfn frame);
   bool dirty(PageIndex index) const;
   void set_dirty(PageIndex index, bool on);
 

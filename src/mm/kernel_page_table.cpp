@@ -10,9 +10,10 @@ constexpr uint64_t kDataBits = kTableBits | Pte::kGlobal | Pte::kNoExecute;
 PhysAddr entry_of(Pfn table, VirtAddr a, hw::Level level) { return table.address() + Bytes{hw::table_index(a, level) * sizeof(Pte)}; }
 }  // namespace
 
-KernelPageTable::KernelPageTable(PhysicalMemory& physical) : physical_(physical) {
-  root_ = allocate_table().address();
+KernelPageTable::KernelPageTable(PhysicalMemory& physical, Isolation isolation) : physical_(physical), isolated_(isolation == Isolation::On) {
+  allocate_root();
   map_direct();
+  if (isolated_) map_entry_area();
   // One shared PUD table suffices for what a simulated machine can vmalloc; the PGD entry must exist before the first copy is taken.
   CHECK(table_below(entry_of(root_.pfn(), kVmallocBase, 4), 4), "no memory for the vmalloc area");
   if (physical_.high_start() < Pfn{physical_.ram().frames().value()})
@@ -21,16 +22,63 @@ KernelPageTable::KernelPageTable(PhysicalMemory& physical) : physical_(physical)
 }
 
 KernelPageTable::~KernelPageTable() {
+  for (const Pfn f : entry_frames_) physical_.allocator().free(f);
   free_below(root_.pfn(), 4);
   physical_.stat().add(VmItem::nr_page_table_pages, -static_cast<int64_t>(counted_));
 }
 
-Pfn KernelPageTable::allocate_table() {
-  const auto frame = physical_.allocator().allocate(Gfp::Kernel | Gfp::Zero);
+// With isolation the kernel's pages are not global: a global one would stay usable in user mode (arch/x86/mm/init.c: probe_page_size_mask).
+uint64_t KernelPageTable::data_bits() const { return isolated_ ? kDataBits & ~Pte::kGlobal : kDataBits; }
+
+void KernelPageTable::allocate_root() {
+  const Order order{static_cast<uint8_t>(isolated_ ? 1 : 0)};
+  const auto frame = physical_.allocator().allocate(Gfp::Kernel | Gfp::Zero, order);
   CHECK(frame, "no memory for the kernel's page tables");
-  physical_.allocator().set_state(*frame, Order{0}, FrameState::PageTable);
-  ++tables_;
-  return *frame;
+  physical_.allocator().set_state(*frame, order, FrameState::PageTable);
+  tables_ += order.pages().value();
+  root_ = frame->address();
+}
+
+void KernelPageTable::map_fixed(VirtAddr page, Pfn frame, uint64_t bits) {
+  Pfn table = root_.pfn();
+  for (hw::Level level = 4; level > 1; --level) {
+    const auto below = table_below(entry_of(table, page, level), level);
+    CHECK(below, "no memory for the kernel's page tables");
+    table = *below;
+  }
+  physical_.ram().at<Pte>(entry_of(table, page, 1)) = hw::make_pte(frame, bits);
+}
+
+// struct cpu_entry_area: the interrupt descriptor table first, then for each CPU its GDT, entry stack, TSS and exception stacks with guard pages
+// between. All of it is global, being the same in every table.
+void KernelPageTable::map_entry_area() {
+  constexpr uint64_t kReadOnly = (kTableBits | Pte::kGlobal | Pte::kNoExecute) & ~(Pte::kWritable | Pte::kDirty), kData = kTableBits | Pte::kGlobal | Pte::kNoExecute;
+  const auto own = [this](FrameState state) {
+    const auto frame = physical_.allocator().allocate(Gfp::Kernel | Gfp::Zero);
+    CHECK(frame, "no memory for the CPU entry area");
+    physical_.allocator().set_state(*frame, Order{0}, state);
+    entry_frames_.push_back(*frame);
+    return *frame;
+  };
+  VirtAddr at = kCpuEntryArea;
+  const auto put = [&](Pfn frame, uint64_t bits) {
+    map_fixed(at, frame, bits);
+    at += Bytes{kPageSize};
+  };
+  put(own(FrameState::Kernel), kReadOnly);
+  // The entry code itself: a page of the kernel's text.
+  put(physical_.boot_layout().kernel_image.first, (kTableBits | Pte::kGlobal) & ~(Pte::kWritable | Pte::kDirty));
+  for (unsigned cpu = 0; cpu < physical_.cpus(); ++cpu) {
+    put(own(FrameState::Percpu), kReadOnly);                             // GDT
+    put(own(FrameState::Percpu), kData);                                 // entry stack
+    for (int i = 0; i < 3; ++i) put(own(FrameState::Percpu), kReadOnly);  // TSS with its I/O bitmap
+    for (int stack = 0; stack < 4; ++stack) {                            // #DF, NMI, #DB, #MC: 8 KiB each
+      at += Bytes{kPageSize};
+      for (int i = 0; i < 2; ++i) put(own(FrameState::Percpu), kData);
+    }
+    at += Bytes{kPageSize};
+  }
+  physical_.ram().at<Pte>(entry_of(Pfn{root_.pfn().value() + 1}, kCpuEntryArea, 4)) = physical_.ram().at<Pte>(entry_of(root_.pfn(), kCpuEntryArea, 4));
 }
 
 std::optional<Pfn> KernelPageTable::table_below(PhysAddr entry, hw::Level level) {
@@ -59,7 +107,7 @@ void KernelPageTable::map_direct() {
       --level;
     } while (level > 1 && (level > 3 || (at & (hw::entry_span(level).value() - 1)) != 0 || size - at < hw::entry_span(level).value()));
     const uint64_t large = level > 1 ? Pte::kLarge : 0;
-    physical_.ram().at<Pte>(entry_of(table, a, level)) = hw::make_pte(Pfn{at >> kPageShift}, kDataBits | large);
+    physical_.ram().at<Pte>(entry_of(table, a, level)) = hw::make_pte(Pfn{at >> kPageShift}, data_bits() | large);
     at += hw::entry_span(level).value();
   }
 }
@@ -75,7 +123,7 @@ Status KernelPageTable::map(VirtAddr page, Pfn frame) {
   }
   Pte& slot = physical_.ram().at<Pte>(entry_of(table, page, 1));
   CHECK(!slot.present(), "{:#x} is mapped already", page.value());
-  slot = hw::make_pte(frame, kDataBits);
+  slot = hw::make_pte(frame, data_bits());
   return {};
 }
 
@@ -128,7 +176,7 @@ void KernelPageTable::free_below(Pfn table, hw::Level level) {
       const Pte entry = physical_.ram().at<Pte>(table.address() + Bytes{i * sizeof(Pte)});
       if (entry.present() && !entry.large()) free_below(entry.pfn(), level - 1);
     }
-  physical_.allocator().free(table);
+  physical_.allocator().free(table, Order{static_cast<uint8_t>(level == 4 && isolated_ ? 1 : 0)});
 }
 
 }  // namespace vitro::mm

@@ -114,7 +114,9 @@ Result<void, KmapError> Kmap::unmap_atomic(VirtAddr a) {
   if (a != atomic_address(cpu, static_cast<unsigned>(mine.size()) - 1)) return fail(KmapError::WrongOrder);
   tables_.unmap(a);
   mine.pop_back();
-  mmu_.invalidate_page(a, mmu_.pcid(), hw::FlushReason::LocalShootdown);
+  // Not global with isolation: any PCID may hold it.
+  if (tables_.isolated()) mmu_.flush_all(hw::FlushReason::LocalShootdown);
+  else mmu_.invalidate_page(a, mmu_.pcid(), hw::FlushReason::LocalShootdown);
   return {};
 }
 

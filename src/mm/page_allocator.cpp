@@ -29,7 +29,12 @@ constexpr auto zoned(VmItem first, unsigned zone) { return static_cast<VmItem>(s
 ZonedPageAllocator::ZonedPageAllocator(hw::Ram& ram, FrameTable& frames, std::span<Zone> zones, VmStat& stat, Tracer& tracer)
     : ram_(ram), frames_(&frames[Pfn{0}]), zones_(zones), stat_(stat), tracer_(tracer) {
   CHECK(zones.size() == kPopulatedZones, "{} zones", zones.size());
-  for (unsigned i = 0; i < kPopulatedZones; ++i) zone_start_[i] = zones[i].populated() ? zones[i].first().value() : UINT64_MAX;
+  // A zone without frames starts where the next one does, so that zone_index() counts it too.
+  uint64_t next = UINT64_MAX;
+  for (unsigned i = kPopulatedZones; i-- > 0;) {
+    if (zones[i].populated()) next = zones[i].first().value();
+    zone_start_[i] = next;
+  }
   for (unsigned highest = 0; highest < kZoneTypes; ++highest) {
     unsigned z = std::min(highest, kPopulatedZones - 1);
     while (z > 0 && !zones[z].populated()) --z;
@@ -88,8 +93,7 @@ uint32_t ZonedPageAllocator::take(const Request& r, AllocFlags flags) {
       const uint32_t block = zone.take(cpu_, r.order, r.type, flags);
       if (block == Frame::kNone) [[unlikely]] continue;
       stat_.add(zoned(VmItem::pgalloc_dma, z), static_cast<int64_t>(r.order.pages().value()));
-      stat_.add_zone(z, VmItem::numa_hit, 1);
-      stat_.add_zone(z, VmItem::numa_local, 1);
+      stat_.count_hit(z);
       prepare(block, z, r);
       if (flags & kAllocHighAtomic) [[unlikely]] zone.reserve_high_atomic(Pfn{block});
       if (zone.take_boosted()) [[unlikely]] {
@@ -101,6 +105,22 @@ uint32_t ZonedPageAllocator::take(const Request& r, AllocFlags flags) {
     if (!(flags & kAllocNoFragment)) return Frame::kNone;
     flags &= ~kAllocNoFragment;
   }
+}
+
+bool ZonedPageAllocator::isolate_free_block(Pfn first, Order order) {
+  const unsigned z = zone_index(first);
+  if (!zones_[z].isolate_free(first, order)) return false;
+  const uint64_t pages = order.pages().value();
+  states_[static_cast<size_t>(FrameState::Allocated)] += static_cast<int64_t>(pages);
+  for (uint64_t pfn = first.value(); pfn < first.value() + pages; ++pfn) {
+    Frame& f = frames_[pfn];
+    const bool poisoned = f.poisoned;
+    f = kHandedOut;
+    f.zone = static_cast<uint8_t>(z);
+    f.refcount = 1;
+    if (poisoned) [[unlikely]] check_poison(Pfn{pfn});
+  }
+  return true;
 }
 
 void ZonedPageAllocator::check_poison(Pfn f) {

@@ -33,7 +33,7 @@ AllocFlags reserve_flags(Gfp gfp, const AllocationContext& who) {
 }  // namespace
 
 void ZonedPageAllocator::wake_reclaimer(const Request& r) {
-  if (reclaim_) reclaim_->wake_reclaimer(std::min(r.highest, kPopulatedZones - 1), r.order);
+  if (reclaim_) reclaim_->wake_reclaimer(counted_zone(std::min<unsigned>(r.highest, kZoneHighMem)), r.order);
 }
 
 uint32_t ZonedPageAllocator::take_slowly(const Request& r) {
@@ -42,18 +42,21 @@ uint32_t ZonedPageAllocator::take_slowly(const Request& r) {
   const bool costly = r.order.value() > kCostlyOrder;
   const bool may_compact = has(gfp, Gfp::Io);  // gfp_compaction_allowed
   AllocFlags flags = slow_flags(gfp, r.order);
-  unsigned fruitless = 0;
+  unsigned fruitless = 0, compactions = 0;
+  CompactPriority priority = CompactPriority::Light;
 
   if (flags & kAllocKswapd) wake_reclaimer(r);
   if (const uint32_t block = take(r, flags); block != kNone) return block;
 
   const AllocationContext asker = reclaim_ ? reclaim_->context() : AllocationContext{};
   if (may_reclaim && may_compact && (costly || (r.order.value() > 0 && r.type != MigrateType::Movable)) && !reserve_flags(gfp, asker)) {
-    const bool compacted = reclaim_ && reclaim_->compact_directly(gfp, r.order);
-    if (compacted)
-      if (const uint32_t block = take(r, flags); block != kNone) return block;
-    // A costly request that asked not to be retried gives up when compaction could not even try.
-    if (costly && has(gfp, Gfp::NoRetry) && !compacted) return kNone;
+    CompactResult result;
+    if (const uint32_t block = compact_and_take(r, flags, CompactPriority::Async, result); block != kNone) return block;
+    // A costly request that asked not to be retried gives up when compaction could not even try, and does not try harder.
+    if (costly && has(gfp, Gfp::NoRetry)) {
+      if (result == CompactResult::Skipped || result == CompactResult::Deferred) return kNone;
+      priority = CompactPriority::Async;
+    }
   }
 
   for (;;) {
@@ -67,14 +70,15 @@ uint32_t ZonedPageAllocator::take_slowly(const Request& r) {
     if (!give_up) {
       bool progress = false;
       if (const uint32_t block = reclaim_and_take(r, flags, progress); block != kNone) return block;
-      if (may_compact && r.order.value() > 0 && reclaim_->compact_directly(gfp, r.order))
-        if (const uint32_t block = take(r, flags); block != kNone) return block;
+      CompactResult compacted = CompactResult::Skipped;
+      if (const uint32_t block = compact_and_take(r, flags, priority, compacted); block != kNone) return block;
       if (has(gfp, Gfp::NoRetry)) {
         give_up = true;
       } else if (costly && !(may_compact && has(gfp, Gfp::RetryMayFail))) {
         give_up = true;
       } else {
         if (should_retry(r, flags, progress, fruitless)) continue;
+        if (progress && should_compact_again(r, flags, compacted, priority, compactions)) continue;
         if (const uint32_t block = kill_and_take(r, progress); block != kNone) return block;
         if (reclaim_->context().oom_victim && ((flags & kAllocOom) || has(gfp, Gfp::NoMemAlloc))) give_up = true;
         else if (progress) {
@@ -96,9 +100,41 @@ uint32_t ZonedPageAllocator::take_slowly(const Request& r) {
   }
 }
 
+// __alloc_pages_direct_compact.
+uint32_t ZonedPageAllocator::compact_and_take(const Request& r, AllocFlags flags, CompactPriority priority, CompactResult& result) {
+  result = CompactResult::Skipped;
+  if (r.order.value() == 0 || !compaction_) return kNone;
+  result = compaction_->compact_directly(r.flags, r.order, flags, r.highest, priority);
+  if (result == CompactResult::Skipped) return kNone;
+  stat_.add(VmItem::compact_stall);
+  const uint32_t block = take(r, flags);
+  if (block == kNone) {
+    stat_.add(VmItem::compact_fail);
+    return kNone;
+  }
+  compaction_->succeeded(zone_index(Pfn{block}), r.order);
+  stat_.add(VmItem::compact_success);
+  return block;
+}
+
+// should_compact_retry: tries harder step by step; costly requests are not worth the last one.
+bool ZonedPageAllocator::should_compact_again(const Request& r, AllocFlags flags, CompactResult result, CompactPriority& priority, unsigned& tries) {
+  if (r.order.value() == 0 || !compaction_) return false;
+  const bool costly = r.order.value() > kCostlyOrder;
+  if (result == CompactResult::Success) ++tries;
+  if (result == CompactResult::Skipped) return compaction_->suitable(r.order, flags, r.highest);
+  const bool gave_up = result == CompactResult::Complete || result == CompactResult::Deferred || result == CompactResult::Contended ||
+                       result == CompactResult::PartialSkipped;
+  if (!gave_up && tries <= (costly ? kMaxFruitless / 4 : kMaxFruitless)) return true;
+  if (priority <= (costly ? CompactPriority::Light : CompactPriority::Full)) return false;
+  priority = static_cast<CompactPriority>(static_cast<uint8_t>(priority) - 1);
+  tries = 0;
+  return true;
+}
+
 // __alloc_pages_direct_reclaim.
 uint32_t ZonedPageAllocator::reclaim_and_take(const Request& r, AllocFlags flags, bool& progress) {
-  stat_.add(static_cast<VmItem>(static_cast<unsigned>(VmItem::allocstall_dma) + std::min<unsigned>(r.highest, kZoneMovable)));
+  stat_.add(static_cast<VmItem>(static_cast<unsigned>(VmItem::allocstall_dma) + counted_zone(r.highest)));
   progress = reclaim_->reclaim_directly(r.flags, r.order).value() != 0;
   if (!progress) return kNone;
   if (const uint32_t block = take(r, flags); block != kNone) return block;

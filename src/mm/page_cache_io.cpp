@@ -27,6 +27,7 @@ uint64_t PageCache::State::first_missing(uint64_t index, uint64_t limit) const {
 Status PageCache::State::submit(PageIndex first, std::span<const Pfn> batch) {
   std::array<std::span<std::byte>, kReadaheadPages> spans;
   for (size_t i = 0; i < batch.size(); ++i) {
+    vm.kmap().touch(batch[i]);
     spans[i] = vm.physical().ram().write(batch[i].address(), Bytes{kPageSize});
     vm.get_page(batch[i]);
   }
@@ -94,6 +95,7 @@ Result<Pfn> PageCache::State::fetch_shmem(PageIndex index, Gfp flags) {
   if (const auto f = pages.find(index)) return *f;
   const auto f = allocate(flags | Gfp::Zero);
   if (!f) return fail(Errno::NoMemory);
+  vm.kmap().touch(*f);
   frame(*f).set(FrameFlag::Uptodate);
   if (auto added = add(index, *f, flags); !added) {
     frame(*f).flags = 0;
@@ -167,6 +169,7 @@ Result<size_t> PageCache::read(Bytes offset, size_t count, ByteSink& sink) {
     }
     // The sink may wait for memory of its own; the page must not go away meanwhile.
     PagePin pin(s.vm, frame);
+    s.vm.kmap().touch(frame);
     const auto put = sink.put(s.vm.physical().ram().read(frame.address() + Bytes{in_page}, Bytes{n}));
     if (!put) {
       if (done > 0) break;
@@ -202,6 +205,7 @@ Result<size_t> PageCache::write(Bytes offset, size_t count, ByteSource& source) 
         s.frame(*fresh).flags = 0;
         s.vm.physical().allocator().free(*fresh);
       };
+      s.vm.kmap().touch(*fresh);
       const auto taken = source.take(ram.write(fresh->address() + Bytes{in_page}, Bytes{n}));
       if (!taken) {
         discard();
@@ -248,6 +252,7 @@ Result<size_t> PageCache::write(Bytes offset, size_t count, ByteSource& source) 
     if (!fetched) return stop(fetched.error());
     const Pfn frame = fetched->frame;
     PagePin pin(s.vm, frame);
+    s.vm.kmap().touch(frame);
     const auto taken = source.take(ram.write(frame.address() + Bytes{in_page}, Bytes{n}));
     if (!taken) return stop(taken.error());
     // The source may have waited, and somebody may have executed from the page meanwhile, or dropped it.

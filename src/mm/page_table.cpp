@@ -14,15 +14,18 @@ constexpr unsigned kRegionShift = kPageShift + 9;
 PageTable::~PageTable() {
   if (root_.value() == 0) return;
   CHECK(tables_ == 0, "{} page tables left", tables_);
-  free_table(root_.pfn(), 4);
+  physical_.allocator().free(root_.pfn(), root_order());
 }
 
 Status PageTable::create_root(PhysAddr kernel_root) {
-  const auto frame = allocate_table(4, Gfp::KernelAccount);
+  const auto frame = physical_.allocator().allocate(Gfp::KernelAccount | Gfp::Zero, root_order());
   if (!frame) return fail(Errno::NoMemory);
+  physical_.allocator().set_state(*frame, root_order(), FrameState::PageTable);
   root_ = frame->address();
-  for (unsigned i = hw::kEntriesPerTable / 2; i < hw::kEntriesPerTable; ++i)
-    ram_.at<Pte>(root_ + Bytes{i * sizeof(Pte)}) = at(kernel_root + Bytes{i * sizeof(Pte)});
+  // pgd_ctor; with isolation the user's root has its own part of the kernel half.
+  for (uint64_t page = 0; page < root_frames() * kPageSize; page += kPageSize)
+    for (unsigned i = hw::kEntriesPerTable / 2; i < hw::kEntriesPerTable; ++i)
+      ram_.at<Pte>(root_ + Bytes{page + i * sizeof(Pte)}) = at(kernel_root + Bytes{page + i * sizeof(Pte)});
   return {};
 }
 
@@ -66,7 +69,7 @@ std::optional<PhysAddr> PageTable::make_entry(VirtAddr a, Gfp flags) {
       if (!frame) return std::nullopt;
       // The allocation may have waited, and another thread may have been faster.
       if (at(entry).present()) free_table(*frame, level - 1);
-      else ram_.at<Pte>(entry) = hw::make_pte(*frame, kTableBits);
+      else set_upper(entry, level, hw::make_pte(*frame, kTableBits));
     }
     table = at(entry).pfn().address();
   }
@@ -83,14 +86,15 @@ void PageTable::free_below(PhysAddr table, hw::Level level, VirtAddr base, VirtA
   const VirtAddr top = base + hw::entry_span(level) * hw::kEntriesPerTable;
   const VirtAddr last = std::min(end, top);
   for (VirtAddr a{std::max(start, base).value() & ~(span - 1)}; a < last; a += Bytes{span}) {
-    Pte& upper = ram_.at<Pte>(entry_address(table, a, level));
+    const PhysAddr slot = entry_address(table, a, level);
+    const Pte upper = at(slot);
     if (!upper.present()) continue;
     const Pfn lower = upper.pfn();
     if (level > 2) free_below(lower.address(), level - 1, a, start, end, floor, ceiling, gather);
     if (a < floor || a + Bytes{span} > ceiling) continue;
     DCHECK(std::ranges::all_of(ram_.read(lower.address(), Bytes{kPageSize}), [](std::byte b) { return b == std::byte{0}; }),
            "freeing a page table of {:#x} that is in use", a.value());
-    upper = Pte{};
+    set_upper(slot, level, Pte{});
     // The paging-structure caches may still point into it: any INVLPG of this address space empties them (SDM 4.10.4.1).
     gather.add(a);
     free_table(lower, level - 1);

@@ -28,7 +28,7 @@ constexpr bool holds_frame(Pte pte) { return (pte.raw & (Pte::kPresent | kPtePro
 
 class PageTable {
  public:
-  explicit PageTable(PhysicalMemory& physical) : physical_(physical), ram_(physical.ram()) {}
+  PageTable(PhysicalMemory& physical, bool isolated) : physical_(physical), ram_(physical.ram()), isolated_(isolated) {}
   ~PageTable();
   PageTable(const PageTable&) = delete;
   PageTable& operator=(const PageTable&) = delete;
@@ -36,6 +36,9 @@ class PageTable {
   // The root, with the kernel half copied from `kernel_root`. NoMemory.
   Status create_root(PhysAddr kernel_root);
   PhysAddr root() const { return root_; }
+  // What CR3 holds in user mode: with page-table isolation the second page of the root, which has the same user half.
+  PhysAddr user_root() const { return isolated_ ? root_ + Bytes{kPageSize} : root_; }
+  uint64_t root_frames() const { return isolated_ ? 2 : 1; }
   // Frames of PUD, PMD and PTE tables (mm_struct::pgtables_bytes: the PGD is not counted).
   uint64_t tables() const { return tables_; }
 
@@ -95,10 +98,11 @@ class PageTable {
   // All their entries must be empty.
   void free_tables(VirtAddr start, VirtAddr end, VirtAddr floor, VirtAddr ceiling, TlbGather& gather);
 
-  // Visits each table, the root too: visit(Pfn, level).
+  // Visits each table, the roots too: visit(Pfn, level).
   template <class Visit>
   void for_each_table(Visit&& visit) const {
     visit(root_.pfn(), 4u);
+    if (isolated_) visit(user_root().pfn(), 4u);
     visit_tables(root_, 4, visit);
   }
 
@@ -112,6 +116,15 @@ class PageTable {
     const uint64_t span = hw::entry_span(level).value();
     return VirtAddr{(a.value() & ~(span - 1)) + span};
   }
+  // An entry of an upper table; one of the root goes into both roots, and the kernel's may not be executed in user mode (__pti_set_user_pgtbl).
+  void set_upper(PhysAddr entry, hw::Level level, Pte pte) {
+    if (level == 4 && isolated_) {
+      ram_.at<Pte>(entry + Bytes{kPageSize}) = pte;
+      if (pte.present()) pte = pte.with(Pte::kNoExecute);
+    }
+    ram_.at<Pte>(entry) = pte;
+  }
+  Order root_order() const { return Order{static_cast<uint8_t>(isolated_ ? 1 : 0)}; }  // PGD_ALLOCATION_ORDER
   std::optional<Pfn> allocate_table(hw::Level level, Gfp flags);
   void free_table(Pfn table, hw::Level level);
   // Frees what can be freed below `table`, which covers from `base`; `level` is the level of its entries.
@@ -129,6 +142,7 @@ class PageTable {
 
   PhysicalMemory& physical_;
   hw::Ram& ram_;
+  const bool isolated_;
   PhysAddr root_{0};
   uint64_t tables_ = 0;
   // The PTE table found last: faults come in runs.

@@ -24,21 +24,22 @@ Bytes clamp_bytes(Bytes n, Bytes low, Bytes high) { return std::clamp(n, low, hi
 Bytes kernel_size(Bytes ram) { return Bytes{clamp_bytes(ram / 16, mib(2), mib(12)).pages_up().bytes()}; }
 Bytes boot_data_size(Bytes ram) { return Bytes{clamp_bytes(ram / 256, kib(128), mib(16)).pages_up().bytes()}; }
 
+Pfn high_start_of(Bytes ram, const PhysicalMemoryConfig& config) {
+  return Pfn{(config.highmem_start.value() == 0 ? ram : std::min(ram, config.highmem_start)).pages_down().value()};
+}
+
+// Everything lies in low memory.
 BootLayout plan(Bytes ram, const PhysicalMemoryConfig& config) {
   const Pages frames = ram.pages_down();
   BootLayout l;
   // At 16 MiB, as a relocatable x86 kernel is loaded, so that the DMA zone stays free; a machine that is too small for that has it at 1 MiB.
   const Pfn image{ram >= mib(64) ? kDmaEnd : kLowMemory};
   l.kernel_image = {image, image + kernel_size(ram).pages_up()};
-  const Pfn end{frames.value()};
+  const Pfn end = high_start_of(ram, config);
   l.descriptors = {end - Bytes{frames.value() * kDescriptorBytes}.pages_up(), end};
   const Pages data = boot_data_size(ram).pages_up() + config.extra_reserved.pages_up();
   l.boot_data = {l.descriptors.first - data, l.descriptors.first};
   return l;
-}
-
-Pfn high_start_of(Bytes ram, const PhysicalMemoryConfig& config) {
-  return Pfn{(config.highmem_start.value() == 0 ? ram : std::min(ram, config.highmem_start)).pages_down().value()};
 }
 
 }  // namespace
@@ -47,7 +48,12 @@ Result<void, UserError> PhysicalMemory::validate(Bytes ram, const PhysicalMemory
   if (config.cpus == 0 || config.cpus > 64) return fail(UserError{fmt::format("{} CPUs cannot be simulated", config.cpus), "use 1 to 64"});
   const uint64_t descriptors = Bytes{ram.pages_down().value() * kDescriptorBytes}.pages_up().bytes().value();
   const uint64_t taken = mib(1).value() + kernel_size(ram).value() + boot_data_size(ram).value() + descriptors + kLeastFree.value();
-  if (ram.value() < taken || config.extra_reserved.value() > ram.value() - taken)
+  const uint64_t low = high_start_of(ram, config).address().value();
+  if (low < ram.value() && low < taken)
+    return fail(UserError{fmt::format("high memory from {} KiB on leaves too little for the kernel: {} KiB of RAM need {} KiB of low memory", low >> 10,
+                                      ram.value() >> 10, taken >> 10),
+                          "let high memory start later"});
+  if (ram.value() < taken || config.extra_reserved.value() > low - taken)
     return fail(UserError{fmt::format("{} KiB of RAM leave less than {} KiB free with {} KiB reserved", ram.value() >> 10,
                                       kLeastFree.value() >> 10, config.extra_reserved.value() >> 10),
                           "give the machine more RAM or reserve less"});
@@ -70,7 +76,7 @@ MachineMemory::MachineMemory(hw::Ram& ram, const PhysicalMemoryConfig& config, T
 }
 
 std::vector<Zone> MachineMemory::make_zones(unsigned cpus) {
-  const uint64_t end = ram_.frames().value();
+  const uint64_t end = high_start_.value();
   std::vector<Zone> zones;
   zones.reserve(kPopulatedZones);
   // Frame 0 belongs to no zone: nothing may ever be at physical address 0.
@@ -81,7 +87,10 @@ std::vector<Zone> MachineMemory::make_zones(unsigned cpus) {
     const uint64_t first = std::min(bounds[i - 1], end), last = std::min(bounds[i], end);
     zones.emplace_back(frames_, stat_, i, Pfn{first}, Pfn{last}, Pages{last - first}, cpus);
   }
-  const BootLayout::Range free[] = {{Pfn{kLowMemory}, layout_.kernel_image.first}, {layout_.kernel_image.end, layout_.boot_data.first}};
+  const Pfn ram_end{ram_.frames().value()};
+  zones.emplace_back(frames_, stat_, kZoneHighMem, high_start_, ram_end, ram_end - high_start_, cpus);
+  const BootLayout::Range free[] = {
+      {Pfn{kLowMemory}, layout_.kernel_image.first}, {layout_.kernel_image.end, layout_.boot_data.first}, {high_start_, ram_end}};
   for (Zone& zone : zones)
     for (const auto& range : free) zone.release(std::max(range.first, zone.first()), std::min(range.end, zone.first() + zone.spanned()));
   return zones;

@@ -65,6 +65,7 @@ std::string MachineMemory::zoneinfo() const {
   std::string out;
   bool first = true;
   for (unsigned i = 0; i < kZoneTypes; ++i) {
+    if (i == kZoneHighMem && !zones_[i].populated()) continue;
     const Zone* zone = i < zones_.size() ? &zones_[i] : nullptr;
     print(out, "Node 0, zone {:>8}", zone_name(i));
     if (zone && zone->populated() && first) {
@@ -85,7 +86,10 @@ void MachineMemory::append_zone(std::string& out, const Zone* zone, unsigned ind
         mark(Watermark::High));
   print(out, "\n        spanned  {}\n        present  {}\n        managed  {}\n        cma      0\n        protection: (",
         zone ? zone->spanned().value() : 0, zone ? zone->present().value() : 0, zone ? zone->managed().value() : 0);
-  for (unsigned i = 0; i < kZoneTypes; ++i) print(out, "{}{}", i ? ", " : "", zone ? zone->lowmem_reserve(i).value() : 0);
+  for (unsigned i = 0; i < kZoneTypes; ++i) {
+    if (i == kZoneHighMem && !zones_[i].populated()) continue;
+    print(out, "{}{}", i ? ", " : "", zone ? zone->lowmem_reserve(i).value() : 0);
+  }
   out += ')';
   if (!zone || !zone->populated()) {
     out += '\n';

@@ -45,6 +45,17 @@ std::string_view slab_error_text(SlabError e) {
   return "";
 }
 
+std::string_view slab_damage_text(SlabDamage::Kind k) {
+  switch (k) {
+    case SlabDamage::Kind::LeftRedzone: return "Left Redzone overwritten";
+    case SlabDamage::Kind::RightRedzone: return "Right Redzone overwritten";
+    case SlabDamage::Kind::Poison: return "Poison overwritten";
+    case SlabDamage::Kind::EndPoison: return "End Poison overwritten";
+    case SlabDamage::Kind::FreePointer: return "Freepointer corrupt";
+  }
+  return "";
+}
+
 Order slab_order(Bytes object, unsigned cpus) {
   const uint64_t size = object.value();
   uint64_t objects = 4 * (fls(cpus) + 1);
@@ -119,7 +130,7 @@ VirtAddr SlabCache::next_free(VirtAddr object, uint32_t slab) {
   if (next == kNoObject) return next;
   // The difference wraps for addresses below the slab, so one comparison does for both ends.
   if ((next - slab_address(slab)).value() > bytes_of(slab) - (size_ - left_pad_).value() || (next.value() & 7) != 0) [[unlikely]] {
-    ++corrupted_;
+    give_up_list(object);
     return kNoObject;
   }
   return next;

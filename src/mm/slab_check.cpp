@@ -14,10 +14,6 @@ constexpr VirtAddr kNoObject{0};
 // include/linux/poison.h.
 constexpr std::byte kRedInactive{0xbb}, kRedActive{0xcc}, kPoisonFree{0x6b}, kPoisonEnd{0xa5};
 
-bool all_are(std::span<const std::byte> bytes, std::byte value) {
-  return std::all_of(bytes.begin(), bytes.end(), [value](std::byte b) { return b == value; });
-}
-
 }  // namespace
 
 unsigned SlabCache::free_length(VirtAddr first, uint32_t slab) const {
@@ -71,7 +67,10 @@ VirtAddr SlabCache::debug_take(Gfp flags) {
     ++f.slab_inuse;
     if (!debug_intact(object, false) || corrupted != corrupted_) {
       // Somebody wrote to a free object. The whole slab is set aside, as if all of it were in use.
-      if (corrupted == corrupted_) ++corrupted_;
+      if (corrupted == corrupted_) {
+        ++corrupted_;
+        if (const auto damage = find_damage(object, false); damage && owner_.on_damage_) owner_.on_damage_(*damage);
+      }
       f.slab_freelist = 0;
       f.slab_inuse = f.slab_objects;
       remove_partial(slab);
@@ -111,16 +110,34 @@ void SlabCache::debug_fill(VirtAddr object, bool active) {
   }
 }
 
-bool SlabCache::debug_intact(VirtAddr object, bool active) const {
-  const std::byte red = active ? kRedActive : kRedInactive;
-  if (has(flags_, SlabFlag::RedZone) &&
-      !(all_are(bytes(object - left_pad_, left_pad_), red) && all_are(bytes(object + object_size_, inuse_ - object_size_), red)))
-    return false;
-  if (has(flags_, SlabFlag::Poison) && !constructor_ && !has(flags_, SlabFlag::TypesafeByRcu) && !active) {
-    const auto all = bytes(object, object_size_);
-    return all_are(all.first(all.size() - 1), kPoisonFree) && all.back() == kPoisonEnd;
+std::optional<SlabDamage> SlabCache::find_damage(VirtAddr object, bool active) const {
+  const auto look = [&](VirtAddr from, Bytes n, std::byte expected, SlabDamage::Kind kind) -> std::optional<SlabDamage> {
+    const std::span<const std::byte> all = bytes(from, n);
+    const auto differs = [expected](std::byte b) { return b != expected; };
+    const auto first = std::find_if(all.begin(), all.end(), differs);
+    if (first == all.end()) return std::nullopt;
+    const auto last = std::find_if(all.rbegin(), all.rend(), differs).base();
+    return SlabDamage{this, object, kind, from + Bytes{static_cast<uint64_t>(first - all.begin())}, Bytes{static_cast<uint64_t>(last - first)}, *first, expected};
+  };
+  std::optional<SlabDamage> found;
+  if (has(flags_, SlabFlag::RedZone)) {
+    const std::byte red = active ? kRedActive : kRedInactive;
+    found = look(object - left_pad_, left_pad_, red, SlabDamage::Kind::LeftRedzone);
+    if (!found) found = look(object + object_size_, inuse_ - object_size_, red, SlabDamage::Kind::RightRedzone);
   }
-  return true;
+  if (!found && has(flags_, SlabFlag::Poison) && !constructor_ && !has(flags_, SlabFlag::TypesafeByRcu) && !active) {
+    const Bytes body = object_size_ - Bytes{1};
+    found = look(object, body, kPoisonFree, SlabDamage::Kind::Poison);
+    if (!found) found = look(object + body, Bytes{1}, kPoisonEnd, SlabDamage::Kind::EndPoison);
+  }
+  return found;
+}
+
+void SlabCache::give_up_list(VirtAddr object) {
+  ++corrupted_;
+  if (!owner_.on_damage_) return;
+  const VirtAddr link = object + free_offset_;
+  owner_.on_damage_({this, object, SlabDamage::Kind::FreePointer, link, Bytes{8}, bytes(link, Bytes{1})[0], std::byte{0}});
 }
 
 SlabCache::Counts SlabCache::counts() const {

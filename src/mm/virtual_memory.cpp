@@ -10,12 +10,15 @@ const char* fault_kind_name(FaultKind k) {
   return kNames[static_cast<size_t>(k)];
 }
 
-VirtualMemory::VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing, Tracer& tracer)
-    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), state_(std::make_unique<State>(physical, mmu, timing)) {
+VirtualMemory::VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing, Tracer& tracer, Isolation isolation)
+    : physical_(physical), mmu_(mmu), timing_(timing), tracer_(tracer), isolation_(isolation), state_(std::make_unique<State>(*this)) {
+  mmu.set_isolated(isolated());
+  physical.allocator().set_compaction_port(&state_->compaction);
   mmu.set_lazily_flushed(kVmallocBase, kVmallocBase + kVmallocSize);
 }
 
 VirtualMemory::~VirtualMemory() {
+  physical_.allocator().set_compaction_port(nullptr);
   CHECK(state_->spaces.empty(), "{} address spaces are left", state_->spaces.size());
   CHECK(state_->caches.empty(), "{} page caches are left", state_->caches.size());
 }
@@ -27,6 +30,13 @@ Vmalloc& VirtualMemory::vmalloc() { return state_->vmalloc; }
 Kmap& VirtualMemory::kmap() { return state_->kmap; }
 
 KernelStacks& VirtualMemory::kernel_stacks() { return state_->kernel_stacks; }
+
+Compaction& VirtualMemory::compaction() { return state_->compaction; }
+
+void VirtualMemory::set_charge(std::function<void(Nanoseconds)> charge) {
+  charge_ = charge;
+  state_->kmap.set_charge(std::move(charge));
+}
 
 Lru& VirtualMemory::lru() { return state_->lru; }
 

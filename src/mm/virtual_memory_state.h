@@ -6,6 +6,7 @@
 #include "mm/page_cache_state.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/mm/address_space.h"
+#include "vitro/mm/compaction.h"
 #include "vitro/mm/kernel_stacks.h"
 #include "vitro/mm/kmap.h"
 #include "vitro/mm/lru.h"
@@ -14,14 +15,16 @@
 namespace vitro::mm {
 
 struct VirtualMemory::State {
-  State(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing)
-      : kernel_table(physical), vmalloc(physical, kernel_table, mmu, physical.cpus()), kernel_stacks(physical, vmalloc), kmap(physical, kernel_table, mmu, timing),
-        lru(physical.frames(), physical.stat()) {}
+  explicit State(VirtualMemory& vm)
+      : kernel_table(vm.physical(), vm.isolated() ? Isolation::On : Isolation::Off), vmalloc(vm.physical(), kernel_table, vm.mmu(), vm.physical().cpus()),
+        kernel_stacks(vm.physical(), vmalloc), kmap(vm.physical(), kernel_table, vm.mmu(), vm.timing()), lru(vm.physical().frames(), vm.physical().stat()),
+        compaction(vm) {}
   KernelPageTable kernel_table;
   Vmalloc vmalloc;
   KernelStacks kernel_stacks;
   Kmap kmap;
   Lru lru;
+  Compaction compaction;
   IntrusiveList<AddressSpace::State, &AddressSpace::State::all_link> spaces;
   IntrusiveList<PageCache::State, &PageCache::State::all_link> caches;
   uint64_t pins = 0;          // references taken by get_page()

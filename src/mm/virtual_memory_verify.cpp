@@ -109,7 +109,7 @@ void VirtualMemory::verify(Verify level) const {
     for (const PageCache::State& c : state.caches) cached += c.pages.size();
     CHECK(static_cast<int64_t>(cached) == physical_.stat().get(VmItem::nr_file_pages), "nr_file_pages {}, caches hold {}", physical_.stat().get(VmItem::nr_file_pages), cached);
     uint64_t tables = state.kernel_table.tables();
-    for (const AddressSpace::State& s : state.spaces) tables += s.tables.tables() + 1;
+    for (const AddressSpace::State& s : state.spaces) tables += s.tables.tables() + s.tables.root_frames();
     const uint64_t frames = physical_.frames_by_state()[static_cast<size_t>(FrameState::PageTable)];
     CHECK(tables == frames, "{} frames in page tables, counted {}", frames, tables);
     return;

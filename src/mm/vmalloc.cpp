@@ -242,7 +242,7 @@ Pages Vmalloc::purge() {
   index_->lazy.for_each([&](const Node& n) { low = std::min(low, n.start), high = std::max(high, n.end); });
   // flush_tlb_kernel_range.
   const Pages range = Bytes{high - low}.pages_down();
-  if (range > TlbGather::kSinglePageCeiling) mmu_.flush_all(hw::FlushReason::LocalShootdown);
+  if (range > TlbGather::kSinglePageCeiling || tables_.isolated()) mmu_.flush_all(hw::FlushReason::LocalShootdown);
   else mmu_.invalidate_pages(VirtAddr{low}, range, mmu_.pcid(), hw::FlushReason::LocalShootdown);
   while (Node* n = index_->lazy.first()) {
     index_->lazy.remove(*n);

@@ -17,6 +17,7 @@ uint64_t int_sqrt(uint64_t n) {
 uint64_t free_buffer_pages(std::span<const Zone> zones) {
   uint64_t sum = 0;
   for (const Zone& z : zones) {
+    if (z.index() > kZoneNormal) continue;
     const uint64_t high = z.watermark(Watermark::High).value();
     if (z.managed().value() > high) sum += z.managed().value() - high;
   }
@@ -54,7 +55,8 @@ void Watermarks::set_watermark_boost_factor(unsigned n) {
 
 void Watermarks::recompute() {
   uint64_t lowmem = 0;
-  for (const Zone& z : zones_) lowmem += z.managed().value();
+  for (const Zone& z : zones_)
+    if (z.index() != kZoneHighMem) lowmem += z.managed().value();
   if (lowmem == 0) return;
   const uint64_t pages_min = min_free_kbytes_ >> (kPageShift - 10);
   for (Zone& z : zones_) {
@@ -62,7 +64,9 @@ void Watermarks::recompute() {
     const auto min = static_cast<uint64_t>(static_cast<unsigned __int128>(pages_min) * managed / lowmem);
     const auto scaled = static_cast<uint64_t>(static_cast<unsigned __int128>(managed) * scale_factor_ / 10000);
     const uint64_t distance = std::max(min >> 2, scaled);
-    z.set_watermarks(Pages{min}, Pages{min + distance}, Pages{min + 2 * distance});
+    // High memory is no use to the kernel in need: it keeps just enough for reclaim to get going.
+    const uint64_t least = z.index() == kZoneHighMem ? std::clamp<uint64_t>(managed / 1024, 32, 128) : min;
+    z.set_watermarks(Pages{least}, Pages{least + distance}, Pages{least + 2 * distance});
     z.update_per_cpu_limits(high_fraction_);
   }
   // What zone i keeps from requests that could have gone to zone j: a part of everything above i up to j.

@@ -9,7 +9,7 @@
 namespace vitro::mm {
 
 std::string_view zone_name(unsigned zone) {
-  constexpr std::string_view kNames[kZoneTypes] = {"DMA", "DMA32", "Normal", "Movable", "Device"};
+  constexpr std::string_view kNames[kZoneTypes] = {"DMA", "DMA32", "Normal", "HighMem", "Movable", "Device"};
   return kNames[zone];
 }
 
@@ -68,6 +68,14 @@ void Zone::give_to_buddy(Pfn first, Order order) {
 void Zone::drain_excess(unsigned cpu, uint32_t frames, Order order, MigrateType type) {
   const uint64_t freed = per_cpu_[cpu].drain(buddy_, frames, order.value(), static_cast<unsigned>(type));
   stat_.add_zone(index_, VmItem::nr_free_pages, static_cast<int64_t>(freed));
+}
+
+bool Zone::isolate_free(Pfn first, Order order) {
+  const auto pages = static_cast<int64_t>(order.pages().value());
+  if (!watermark_ok(Order{0}, Pages{watermarks_[static_cast<size_t>(Watermark::Min)]} + order.pages(), kZoneDma)) return false;
+  buddy_.isolate(first, order);
+  stat_.add_zone(index_, VmItem::nr_free_pages, -pages);
+  return true;
 }
 
 void Zone::drain(unsigned cpu) {

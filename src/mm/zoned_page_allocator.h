@@ -22,6 +22,8 @@ class ZonedPageAllocator final : public PageAllocator {
   void get(Pfn f) override;
   bool put(Pfn f) override;
   void set_reclaim_port(ReclaimPort* port) override;
+  void set_compaction_port(CompactionPort* port) override { compaction_ = port; }
+  bool isolate_free_block(Pfn first, Order order) override;
   Pages free_frames() const override;
   Pages managed_frames() const override;
   uint64_t frames_in_state(FrameState state) const override;
@@ -46,7 +48,9 @@ class ZonedPageAllocator final : public PageAllocator {
   uint32_t take(const Request& r, AllocFlags flags);
   uint32_t take_slowly(const Request& r);
   uint32_t reclaim_and_take(const Request& r, AllocFlags flags, bool& progress);
+  uint32_t compact_and_take(const Request& r, AllocFlags flags, CompactPriority priority, CompactResult& result);
   uint32_t kill_and_take(const Request& r, bool& progress);
+  bool should_compact_again(const Request& r, AllocFlags flags, CompactResult result, CompactPriority& priority, unsigned& tries);
   bool should_retry(const Request& r, AllocFlags flags, bool progress, unsigned& fruitless);
   bool unreserve_high_atomic(const Request& r, bool force);
   void wake_reclaimer(const Request& r);
@@ -54,7 +58,9 @@ class ZonedPageAllocator final : public PageAllocator {
   void check_poison(Pfn f);
   void count(FrameState state, int64_t frames);
   Zone& zone_of(Pfn f) { return zones_[zone_index(f)]; }
-  unsigned zone_index(Pfn f) const { return (f.value() >= zone_start_[1]) + (f.value() >= zone_start_[2]); }
+  unsigned zone_index(Pfn f) const { return (f.value() >= zone_start_[1]) + (f.value() >= zone_start_[2]) + (f.value() >= zone_start_[3]); }
+  // The highest zone of a request, as events and the reclaimer know it: what could use high memory is Normal where there is none.
+  unsigned counted_zone(unsigned highest) const { return highest == kZoneHighMem && !zones_[kZoneHighMem].populated() ? kZoneNormal : highest; }
 
   hw::Ram& ram_;
   Frame* frames_;
@@ -62,6 +68,7 @@ class ZonedPageAllocator final : public PageAllocator {
   VmStat& stat_;
   Tracer& tracer_;
   ReclaimPort* reclaim_ = nullptr;
+  CompactionPort* compaction_ = nullptr;
   unsigned cpu_ = 0;
   bool poison_ = false;
   std::array<uint64_t, kPopulatedZones> zone_start_{};

@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "vitro/fs/process_view.h"
+#include "vitro/mm/kmap.h"
 #include "vitro/mm/physical_memory.h"
 #include "vitro/report/statistics.h"
 
@@ -30,6 +31,11 @@ RunStatistics capture(mm::VirtualMemory& vm, const hw::Mmu& mmu, const hw::Clock
                                                c.faulting_walk_references,
                                                c.l2.hits * vm.timing().cycles_l2_tlb_hit,
                                                c.walk_cycles};
+  }
+  if (vm.isolated()) s.isolation_switches = mmu.counters().isolation_switches;
+  if (vm.physical().high_start() < Pfn{vm.physical().ram().frames().value()}) {
+    const mm::Kmap::Counters& k = vm.kmap().counters();
+    s.kmaps = RunStatistics::Kmaps{k.maps, k.reused, k.flushes, k.atomic_maps, k.cost};
   }
   s.instructions = clock.instructions();
   s.virtual_time = clock.now();

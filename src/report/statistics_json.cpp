@@ -31,6 +31,9 @@ std::string to_json(const RunStatistics& s) {
     j["walks"] = nullptr;
     j["cycles"] = nullptr;
   }
+  if (s.isolation_switches) j["isolation"] = {{"cr3_switches", *s.isolation_switches}};
+  if (s.kmaps)
+    j["kmap"] = {{"maps", s.kmaps->maps}, {"reused", s.kmaps->reused}, {"flushes", s.kmaps->flushes}, {"atomic_maps", s.kmaps->atomic_maps}, {"ns", s.kmaps->cost.value()}};
   j["instructions"] = s.instructions;
   j["virtual_ns"] = s.virtual_time.value();
   j["vmstat"] = Json::object();

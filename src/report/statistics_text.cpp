@@ -56,6 +56,7 @@ std::string to_text(const RunStatistics& s) {
     line("L2", t.l2);
     fmt::format_to(to, "  {:<11} {:>15} completed, {} entries read; {} ended in a fault\n", "page walks", grouped(t.walks),
                    grouped(t.walk_references), grouped(t.faulting_walks));
+    if (s.isolation_switches) fmt::format_to(to, "  {:<11} {:>15} between user mode's tables and the kernel's\n", "CR3 writes", grouped(*s.isolation_switches));
     fmt::format_to(to, "  {:<11} {:>15} in L2 hits, {} in walks\n", "cycles", grouped(t.l2_hit_cycles), grouped(t.walk_cycles));
   } else {
     fmt::format_to(to, "\nTLB           not counted in fast mode\n");

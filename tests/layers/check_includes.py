@@ -7,7 +7,7 @@ import pathlib
 import re
 import sys
 
-LAYERS = ["base", "hw", "mm", "fs", "kernel", "syscalls", "machine", "report", "cli"]
+LAYERS = ["base", "hw", "mm", "fs", "kernel", "syscalls", "machine", "report", "lab", "cli"]
 RANK = {name: i for i, name in enumerate(LAYERS)}
 # Libraries that only the named files may include.
 OWNED = {"unicorn/": ["src/hw/unicorn_*"], "capstone/": ["src/hw/disassembler.cpp"]}

@@ -66,6 +66,8 @@ struct MmuCounters {
   uint64_t faulting_walks = 0, faulting_walk_references = 0;  // walks that ended in a fault; always whole, from the top
   std::array<uint64_t, static_cast<size_t>(FlushReason::Count)> flushes{};
 
+  uint64_t isolation_switches = 0;  // CR3 written at an entry or an exit of the kernel
+
   uint64_t cold_walks = 0;     // of walks: those that a TLB of any size would have needed (first use since the page was invalidated)
   uint64_t dirty_walks = 0;    // of walks: first write to a page that was cached clean, to set Dirty in its entry
   uint64_t l2_hit_cycles = 0;  // by the cost table
@@ -85,6 +87,16 @@ class Mmu {
   // non-global translation goes, whatever `keep` says.
   enum class KeepPcid : bool { No, Yes };
   void load_cr3(PhysAddr root, Pcid pcid, KeepPcid keep);
+  // Page-table isolation: an address space has two roots and two PCIDs, the second with kUserPcidBit for user mode. Whatever invalidates one
+  // invalidates both. To be set before the first access.
+  static constexpr uint16_t kUserPcidBit = 0x800;  // X86_CR3_PTI_PCID_USER_BIT
+  void set_isolated(bool on) { isolated_ = on; }
+  bool isolated() const { return isolated_; }
+  // The same address space's other root. Nothing is flushed on a core with PCIDs; elsewhere all that is not global goes. Counted apart from
+  // load_cr3(), and the soft TLB, which answers user mode only, keeps what it may.
+  void switch_isolation(PhysAddr root, Pcid pcid);
+  // Two switches that an exception makes that is handled without leaving the CPU's loop.
+  void count_isolation_switches(uint64_t n) { counters_.isolation_switches += n; }
   PhysAddr root() const { return root_; }
   Pcid pcid() const { return pcid_; }
 
@@ -181,6 +193,13 @@ class Mmu {
   void flush_soft();
   void count_flush(FlushReason reason, int64_t pages);
   // The PCID as the TLBs tag it: always 0 on a core without PCIDs.
+  bool same_space(Pcid a, Pcid b) const { return ((a.value() ^ b.value()) & ~(isolated_ ? kUserPcidBit : 0)) == 0; }
+  // The other PCID of an isolated address space; nothing where it has only one.
+  std::optional<Pcid> twin_of(Pcid tag) const {
+    if (!isolated_ || !tlbs_has_pcids()) return std::nullopt;
+    return Pcid{static_cast<uint16_t>(tag.value() ^ kUserPcidBit)};
+  }
+  bool tlbs_has_pcids() const { return tlbs_->config().pcid; }
   Pcid tag_of(Pcid pcid) const { return tlbs_->config().pcid ? pcid : Pcid{0}; }
 
   Ram& ram_;
@@ -211,9 +230,11 @@ class Mmu {
   struct MostRecent {
     VirtAddr page;
     PageSize size = PageSize::k4K;
+    Pcid pcid;
     bool valid = false;
   };
   std::vector<MostRecent> most_recent_;
+  bool isolated_ = false;
   MmuCounters counters_;
 };
 

@@ -19,6 +19,8 @@ struct TimingModel {
   Nanoseconds kmap{60};                 // a new pkmap slot for a frame of high memory
   Nanoseconds kmap_atomic{30};          // a CPU's own slot: write the entry, INVLPG
   Nanoseconds kmap_flush{500};          // clear all unused pkmap slots and flush the TLBs
+  Nanoseconds cr3_switch{70};           // page-table isolation: each way between user mode and the kernel
+  Nanoseconds migrate_page{600};        // move a page that is in use: copy, change its entries, flush
   Nanoseconds time_slice{4'000'000};    // CONFIG_HZ=250
   // Disk.
   Nanoseconds disk_request{80'000};

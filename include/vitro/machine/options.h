@@ -23,6 +23,8 @@ struct MachineOptions {
   Bytes ram = gib(1);
   Bytes disk = gib(16);               // the upper layer's simulated disk
   Bytes reserved{0};                  // beyond what boot reserves by default
+  Bytes highmem{0};                   // --highmem: RAM from here on is high memory; 0: none
+  bool isolation = false;             // --pti: page-table isolation
   hw::MmuMode mmu = hw::MmuMode::Exact;
   hw::TlbConfig tlb;
   hw::TimingModel timing;

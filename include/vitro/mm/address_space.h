@@ -23,14 +23,18 @@
 
 namespace vitro::mm {
 
+class Compaction;
 class KernelStacks;
 class Kmap;
 class Vmalloc;
 
+// Whether user mode runs on page tables without the kernel (page-table isolation, arch/x86/mm/pti.c).
+enum class Isolation : bool { Off, On };
+
 // What all address spaces share. One per machine.
 class VirtualMemory {
  public:
-  VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing, Tracer& tracer);
+  VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::TimingModel& timing, Tracer& tracer, Isolation isolation = Isolation::Off);
   ~VirtualMemory();
 
   PhysicalMemory& physical() { return physical_; }
@@ -51,6 +55,13 @@ class VirtualMemory {
   Vmalloc& vmalloc();
   Kmap& kmap();
   KernelStacks& kernel_stacks();
+  Compaction& compaction();
+  bool isolated() const { return isolation_ == Isolation::On; }
+  // Where the virtual time goes that memory management takes outside of faults (kmap, compaction); nowhere by default.
+  void set_charge(std::function<void(Nanoseconds)> charge);
+  void charge(Nanoseconds n) {
+    if (charge_ && n.value() != 0) charge_(n);
+  }
 
   Lru& lru();
   // References on an order-0 frame that user memory or a page cache may own: whoever drops the last one takes it off the LRU and frees it.
@@ -87,6 +98,8 @@ class VirtualMemory {
   hw::Mmu& mmu_;
   const hw::TimingModel& timing_;
   Tracer& tracer_;
+  const Isolation isolation_;
+  std::function<void(Nanoseconds)> charge_;
   FaultObserver* observer_ = nullptr;
   Blocking* blocking_ = nullptr;
   Verify verify_ = Verify::Off;
@@ -162,6 +175,7 @@ class AddressSpace {
   hw::Pcid pcid() const;
   void set_pcid(hw::Pcid p);
   PhysAddr page_table_root() const;
+  PhysAddr user_page_table_root() const;  // another one with page-table isolation only
 
   // Layout, set by exec (for /proc/PID/stat and brk).
   struct Layout {

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "vitro/base/types.h"
@@ -49,6 +50,13 @@ class BuddyAllocator {
   // Gives a block back and merges it upwards (__free_one_page). The Frames of the block other than the first must not be in state PerCpu or
   // a handed-out one when somebody looks at them: the caller marks them Free first.
   void free(Pfn first, Order order);
+
+  // The free block that `f` lies in: its first frame and order. Nullopt where `f` is not free here.
+  std::optional<std::pair<Pfn, Order>> free_block_with(Pfn f) const;
+  // Takes out exactly this free block, for compaction; from half a pageblock up its pageblocks become movable.
+  void isolate(Pfn first, Order order);
+  // Whether a request would find a block, its own type's or one that it may claim (mm/compaction.c: __compact_finished).
+  bool could_take(Order order, MigrateType type) const;
 
   Pages free_frames() const { return Pages{free_}; }
   uint64_t free_blocks(Order order) const;                          // of all types: /proc/buddyinfo

@@ -32,8 +32,31 @@ class ReclaimPort {
   virtual AllocationContext context() const { return {}; }
   // Whether anonymous memory can be written out now (free swap slots), so that it counts as reclaimable.
   virtual bool can_swap() const { return false; }
-  // Direct compaction: makes a free block of `order` by moving frames. False where nothing could be done. May wait.
-  virtual bool compact_directly(Gfp flags, Order order) { (void)flags, (void)order; return false; }
+};
+
+// How compaction went, worst first where several zones are asked (include/linux/compaction.h: enum compact_result).
+enum class CompactResult : uint8_t {
+  Skipped,         // not enough free frames to move others to, or fragmentation is not the reason
+  Deferred,        // has failed lately
+  NoSuitablePage,  // not yet
+  Continue,
+  Complete,        // the whole zone was looked at
+  PartialSkipped,  // as far as the last run did not
+  Contended,       // ran out of free frames on the way
+  Success,         // there is a block now
+};
+enum class CompactPriority : uint8_t { Full, Light, Async };  // SYNC_FULL, SYNC_LIGHT, ASYNC: how hard it tries
+
+// Asked for large blocks when there are free frames enough but none in one piece. Implemented by Compaction.
+class CompactionPort {
+ public:
+  virtual ~CompactionPort() = default;
+  // The zones up to `highest` (try_to_compact_pages). Does not wait.
+  virtual CompactResult compact_directly(Gfp flags, Order order, uint32_t alloc_flags, unsigned highest, CompactPriority priority) = 0;
+  // Whether it could be tried in some zone (compaction_zonelist_suitable).
+  virtual bool suitable(Order order, uint32_t alloc_flags, unsigned highest) = 0;
+  // A block of this order was allocated in `zone` after all (compaction_defer_reset).
+  virtual void succeeded(unsigned zone, Order order) = 0;
 };
 
 class PageAllocator {
@@ -43,9 +66,9 @@ class PageAllocator {
   // Frames cleared; Gfp::Zero clears the bytes; Gfp::Comp sets Head on the first and compound_head in the others. Nullopt when no memory is to be had
   // with these flags. The caller sets the state it uses the frames for with set_state().
   std::optional<Pfn> allocate(Gfp flags, Order order = Order{0}) {
-    std::optional<Pfn> result;
-    if (const Pfn block = allocate_or_none(flags, order); block != kNoFrame) result = block;
-    return result;
+    // Written so that the optional never lies in memory: compilers copy it from there as one wide word, which stalls on the narrow stores.
+    const Pfn block = allocate_or_none(flags, order);
+    return block == kNoFrame ? std::optional<Pfn>{} : std::optional<Pfn>{std::in_place, block.value()};
   }
   // Turns a block of 2^order frames into single frames, each with the first one's references; its state stays (split_page).
   virtual void split(Pfn first, Order order) = 0;
@@ -58,6 +81,10 @@ class PageAllocator {
   virtual void get(Pfn f) = 0;                 // ++refcount
   virtual bool put(Pfn f) = 0;                 // --refcount; frees at 0 and returns true
   virtual void set_reclaim_port(ReclaimPort* port) = 0;
+  virtual void set_compaction_port(CompactionPort* port) = 0;
+  // Takes the free block that starts at `first` out of the buddy allocator, as single frames in state Allocated with a reference each. False
+  // where the zone would fall below its minimum (mm/page_alloc.c: __isolate_free_page).
+  virtual bool isolate_free_block(Pfn first, Order order) = 0;
 
   virtual Pages free_frames() const = 0;       // nr_free_pages: in the buddy allocator (per-CPU lists are not counted, as in Linux)
   virtual Pages managed_frames() const = 0;    // MemTotal

@@ -30,6 +30,7 @@ enum class Verify : uint8_t { Off, Cheap, Full };
 inline constexpr VirtAddr kDirectMapBase{0xffff'8880'0000'0000};
 inline constexpr VirtAddr kVmallocBase{0xffff'c900'0000'0000};
 inline constexpr VirtAddr kPkmapBase{0xffff'ff80'0000'0000};  // kmap slots of a machine with high memory: a hole of mm.rst's map
+inline constexpr VirtAddr kCpuEntryArea{0xffff'fe00'0000'0000};
 inline constexpr VirtAddr kUserEnd{0x0000'7fff'ffff'f000};  // TASK_SIZE_MAX: first address that user space cannot map
 
 constexpr VirtAddr direct_map(PhysAddr a) { return kDirectMapBase + Bytes{a.value()}; }           // phys_to_virt

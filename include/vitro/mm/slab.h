@@ -59,6 +59,21 @@ struct SlabCacheSpec {
 enum class SlabError : uint8_t { NotAnObject, ForeignCache, DoubleFree, Overwritten };
 std::string_view slab_error_text(SlabError e);
 
+class SlabCache;
+
+// Bytes that only the allocator writes, found to have been written by somebody else.
+struct SlabDamage {
+  enum class Kind : uint8_t { LeftRedzone, RightRedzone, Poison, EndPoison, FreePointer };
+  const SlabCache* cache = nullptr;
+  VirtAddr object;
+  Kind kind = Kind::LeftRedzone;
+  VirtAddr first;          // of the bytes that differ
+  Bytes length{0};         // up to the last one that differs
+  std::byte found{0}, expected{0};  // at `first`; expected is 0 for a free pointer
+};
+// "Right Redzone overwritten", as SLUB says it (mm/slub.c: check_bytes_and_report, object_err).
+std::string_view slab_damage_text(SlabDamage::Kind k);
+
 class SlabCache {
  public:
   SlabCache(SlabAllocator& owner, SlabCacheSpec spec);
@@ -67,9 +82,8 @@ class SlabCache {
 
   // An object; Gfp::Zero clears it. Nullopt when there is no memory. May wait if the flags allow it.
   std::optional<VirtAddr> allocate(Gfp flags) {
-    std::optional<VirtAddr> result;
-    if (const VirtAddr object = allocate_or_null(flags); object.value() != 0) result = object;
-    return result;
+    const VirtAddr object = allocate_or_null(flags);  // as PageAllocator::allocate()
+    return object.value() == 0 ? std::optional<VirtAddr>{} : std::optional<VirtAddr>{std::in_place, object.value()};
   }
   // Gives back an object of this cache. The address is known to be right (CHECK).
   void free(VirtAddr object);
@@ -79,6 +93,9 @@ class SlabCache {
   Result<void, SlabError> try_free(VirtAddr object);
   // What try_free() would say, without doing it.
   Result<void, SlabError> check(VirtAddr object) const;
+  // What of the red zones of an object, and of the poison of a free one, was overwritten; the first of these that was (check_object). Debug caches
+  // only. The address is an object's.
+  std::optional<SlabDamage> find_damage(VirtAddr object, bool in_use) const;
   // Gives empty slabs back (kmem_cache_shrink). Returns how many frames that freed.
   Pages shrink();
 
@@ -91,6 +108,8 @@ class SlabCache {
   unsigned min_partial() const { return min_partial_; }
   unsigned cpu_partial_slabs() const { return cpu_partial_slabs_; }
   Bytes free_pointer_offset() const { return free_offset_; }
+  Bytes red_zone_left() const { return left_pad_; }    // in front of each object; 0 without red zones
+  Bytes red_zone_right() const { return has(flags_, SlabFlag::RedZone) ? inuse_ - object_size_ : Bytes{0}; }  // behind it
   SlabFlag flags() const { return flags_; }
   bool is_kmalloc() const { return kmalloc_; }
   bool is_debug() const { return has(flags_, SlabFlag::RedZone | SlabFlag::Poison); }
@@ -143,6 +162,7 @@ class SlabCache {
   // The free object after this one. One that points out of its slab was overwritten: the rest of the list is given up.
   VirtAddr next_free(VirtAddr object, uint32_t slab);
   void set_next_free(VirtAddr object, VirtAddr next);
+  void give_up_list(VirtAddr object);
   bool is_object(VirtAddr address, uint32_t slab) const;
   bool is_free(VirtAddr object, uint32_t slab) const;
   // Length of a free list of `slab`, at most the objects of a slab.
@@ -152,7 +172,7 @@ class SlabCache {
   VirtAddr debug_take(Gfp flags);
   void debug_give(VirtAddr object, uint32_t slab);
   void debug_fill(VirtAddr object, bool active);
-  bool debug_intact(VirtAddr object, bool active) const;
+  bool debug_intact(VirtAddr object, bool active) const { return !find_damage(object, active); }
 
   void layout(Bytes align);
   VirtAddr slab_address(uint32_t slab) const;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,9 +36,8 @@ class SlabAllocator {
 
   // Up to 8 KiB from the kmalloc caches, more straight from the page allocator (at most 4 MiB). Nullopt when there is no memory.
   std::optional<VirtAddr> kmalloc(Bytes size, Gfp flags) {
-    std::optional<VirtAddr> result;
-    if (const VirtAddr object = kmalloc_or_null(size, flags); object.value() != 0) result = object;
-    return result;
+    const VirtAddr object = kmalloc_or_null(size, flags);  // as PageAllocator::allocate()
+    return object.value() == 0 ? std::optional<VirtAddr>{} : std::optional<VirtAddr>{std::in_place, object.value()};
   }
   std::optional<VirtAddr> kzalloc(Bytes size, Gfp flags) { return kmalloc(size, flags | Gfp::Zero); }
   void kfree(VirtAddr object);
@@ -51,6 +51,8 @@ class SlabAllocator {
   SlabCache* cache_of(VirtAddr object) const;
 
   void set_cpu(unsigned cpu) { cpu_ = cpu; }
+  // Told of damage that an allocation comes upon; the object or list concerned is then taken out of use.
+  void set_damage_observer(std::function<void(const SlabDamage&)> observer) { on_damage_ = std::move(observer); }
   // Under Verify::Full every free checks for double frees.
   void set_checking(bool on) { checking_ = on; }
   // Gives all empty slabs back; returns the frames freed.
@@ -82,6 +84,7 @@ class SlabAllocator {
   unsigned cpus_, cpu_ = 0;
   uint64_t large_frames_ = 0;  // behind kmalloc of more than 8 KiB
   bool checking_ = false;
+  std::function<void(const SlabDamage&)> on_damage_;
   IntrusiveList<SlabCache, &SlabCache::registry_link> caches_;  // newest first
   std::array<std::array<SlabCache*, kSizes>, static_cast<size_t>(KmallocType::Count)> kmalloc_{};
   SlabCache* boot_cache_ = nullptr;  // kmem_cache

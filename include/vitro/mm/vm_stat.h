@@ -21,9 +21,9 @@ enum class VmItem : uint16_t {
   nr_file_hugepages, nr_file_pmdmapped, nr_anon_transparent_hugepages, nr_vmscan_write, nr_vmscan_immediate_reclaim, nr_dirtied,
   nr_written, nr_throttled_written, nr_kernel_misc_reclaimable, nr_foll_pin_acquired, nr_foll_pin_released, nr_kernel_stack,
   nr_page_table_pages, nr_sec_page_table_pages, nr_swapcached, pgpromote_success, pgpromote_candidate, nr_dirty_threshold,
-  nr_dirty_background_threshold, pgpgin, pgpgout, pswpin, pswpout, pgalloc_dma, pgalloc_dma32, pgalloc_normal, pgalloc_movable,
-  pgalloc_device, allocstall_dma, allocstall_dma32, allocstall_normal, allocstall_movable, allocstall_device, pgskip_dma, pgskip_dma32,
-  pgskip_normal, pgskip_movable, pgskip_device, pgfree, pgactivate, pgdeactivate, pglazyfree, pgfault, pgmajfault, pglazyfreed, pgrefill,
+  nr_dirty_background_threshold, pgpgin, pgpgout, pswpin, pswpout, pgalloc_dma, pgalloc_dma32, pgalloc_normal, pgalloc_high, pgalloc_movable,
+  pgalloc_device, allocstall_dma, allocstall_dma32, allocstall_normal, allocstall_high, allocstall_movable, allocstall_device, pgskip_dma, pgskip_dma32,
+  pgskip_normal, pgskip_high, pgskip_movable, pgskip_device, pgfree, pgactivate, pgdeactivate, pglazyfree, pgfault, pgmajfault, pglazyfreed, pgrefill,
   pgreuse, pgsteal_kswapd, pgsteal_direct, pgdemote_kswapd, pgdemote_direct, pgscan_kswapd, pgscan_direct, pgscan_direct_throttle,
   pgscan_anon, pgscan_file, pgsteal_anon, pgsteal_file, zone_reclaim_failed, pginodesteal, slabs_scanned, kswapd_inodesteal,
   kswapd_low_wmark_hit_quickly, kswapd_high_wmark_hit_quickly, pageoutrun, pgrotated, drop_pagecache, drop_slab, oom_kill,
@@ -41,7 +41,11 @@ enum class VmItem : uint16_t {
 };
 inline constexpr size_t kVmItemCount = static_cast<size_t>(VmItem::kCount);
 inline constexpr size_t kZoneItemCount = static_cast<size_t>(VmItem::nr_inactive_anon);
-inline constexpr unsigned kMaxZones = 4;  // DMA, DMA32, Normal, HighMem (counted as "movable"'s place is in Linux's names)
+inline constexpr unsigned kMaxZones = 4;  // DMA, DMA32, Normal, HighMem
+// Counters of zone HighMem, which /proc/vmstat has only where there is high memory (CONFIG_HIGHMEM).
+constexpr bool counts_high_memory(VmItem item) {
+  return item == VmItem::pgalloc_high || item == VmItem::allocstall_high || item == VmItem::pgskip_high;
+}
 
 std::string_view vm_item_name(VmItem item);
 
@@ -53,8 +57,15 @@ class VmStat {
     items_[static_cast<size_t>(item)] += delta;
     zones_[zone][static_cast<size_t>(item)] += delta;
   }
-  int64_t get(VmItem item) const { return items_[static_cast<size_t>(item)]; }
-  int64_t get_zone(unsigned zone, VmItem item) const { return zones_[zone][static_cast<size_t>(item)]; }
+  // One allocation served by the zone (zone_statistics): numa_hit and numa_local are the same on a machine with one node, and counted once.
+  void count_hit(unsigned zone) { ++zones_[zone][static_cast<size_t>(VmItem::numa_hit)]; }
+  int64_t get(VmItem item) const {
+    if (item != VmItem::numa_hit && item != VmItem::numa_local) [[likely]] return items_[static_cast<size_t>(item)];
+    int64_t sum = 0;
+    for (const auto& zone : zones_) sum += zone[static_cast<size_t>(VmItem::numa_hit)];
+    return sum;
+  }
+  int64_t get_zone(unsigned zone, VmItem item) const { return zones_[zone][static_cast<size_t>(item == VmItem::numa_local ? VmItem::numa_hit : item)]; }
   // A level that is computed from elsewhere when it is asked for (thresholds).
   void set(VmItem item, int64_t value) { items_[static_cast<size_t>(item)] = value; }
 

@@ -1,6 +1,6 @@
 // A zone: a range of frames with one buddy allocator, per-CPU lists in front of it, and watermarks that say how low it may go.
 //
-//   DMA    up to 16 MiB     DMA32  up to 4 GiB     Normal  above
+//   DMA    up to 16 MiB     DMA32  up to 4 GiB     Normal  above     HighMem  what the direct map does not reach, where a machine has it
 //
 // The allocator prefers the highest zone that a request allows and falls back downwards; lowmem_reserve keeps part of each zone from
 // requests that could have used a higher one.
@@ -20,16 +20,17 @@
 
 namespace vitro::mm {
 
-enum ZoneIndex : unsigned { kZoneDma, kZoneDma32, kZoneNormal, kZoneMovable, kZoneDevice };
-inline constexpr unsigned kZoneTypes = 5;       // as /proc/zoneinfo lists them; Movable and Device are always empty
-inline constexpr unsigned kPopulatedZones = 3;  // those that can have frames
-std::string_view zone_name(unsigned zone);      // "DMA", "DMA32", "Normal", "Movable", "Device"
+enum ZoneIndex : unsigned { kZoneDma, kZoneDma32, kZoneNormal, kZoneHighMem, kZoneMovable, kZoneDevice };
+inline constexpr unsigned kZoneTypes = 6;       // Movable and Device are always empty; HighMem is shown where there is high memory only
+inline constexpr unsigned kPopulatedZones = 4;  // those that can have frames
+std::string_view zone_name(unsigned zone);      // "DMA", "DMA32", "Normal", "HighMem", "Movable", "Device"
 
 // The highest zone that a request may use (include/linux/gfp.h: gfp_zone). Movable for Gfp::HighUserMovable, though it has no frames.
 constexpr unsigned highest_zone(Gfp flags) {
   if (has_any(flags, Gfp::Dma)) return kZoneDma;
   if (has_any(flags, Gfp::Dma32)) return kZoneDma32;
-  return has(flags, Gfp::Movable | Gfp::HighMem) ? kZoneMovable : kZoneNormal;
+  if (has(flags, Gfp::Movable | Gfp::HighMem)) return kZoneMovable;
+  return has_any(flags, Gfp::HighMem) ? kZoneHighMem : kZoneNormal;
 }
 constexpr MigrateType migrate_type(Gfp flags) { return static_cast<MigrateType>(static_cast<uint32_t>(flags) >> 3 & 3); }
 
@@ -83,6 +84,8 @@ class Zone {
     const uint32_t excess = per_cpu_[cpu].put(static_cast<uint32_t>(first.value()), order.value(), static_cast<unsigned>(type), reclaim_active_);
     if (excess) [[unlikely]] drain_excess(cpu, excess, order, type);
   }
+  // Takes a free block out for compaction, unless the zone would fall below its minimum (__isolate_free_page).
+  bool isolate_free(Pfn first, Order order);
   // Moves what lies on per-CPU lists to the buddy allocator (drain_pages_zone).
   void drain(unsigned cpu);
   void drain_all();
@@ -190,7 +193,7 @@ class Watermarks {
   uint64_t min_free_kbytes_ = 1024;
   bool user_min_free_ = false;
   unsigned scale_factor_ = 10, boost_factor_ = 15000, high_fraction_ = 0;
-  std::array<unsigned, kZoneTypes> ratio_{256, 256, 32, 0, 0};
+  std::array<unsigned, kZoneTypes> ratio_{256, 256, 32, 0, 0, 0};
   Pages total_reserve_{0};
 };
 

@@ -36,6 +36,14 @@ struct RunStatistics {
   };
   std::optional<Translation> translation;  // nothing: the TLBs are not modelled in this mode (fast)
 
+  // Only where they exist: page-table isolation, high memory.
+  std::optional<uint64_t> isolation_switches;
+  struct Kmaps {
+    uint64_t maps = 0, reused = 0, flushes = 0, atomic_maps = 0;
+    Nanoseconds cost{0};
+  };
+  std::optional<Kmaps> kmaps;
+
   uint64_t instructions = 0;
   Nanoseconds virtual_time{0};
   std::vector<std::pair<std::string, int64_t>> vmstat;   // in the order and with the values of /proc/vmstat

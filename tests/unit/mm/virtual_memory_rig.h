@@ -72,11 +72,11 @@ struct Recorder final : FaultObserver {
 
 class VirtualMemoryRig : public ::testing::Test {
  protected:
-  explicit VirtualMemoryRig(Bytes size = mib(16)) {
+  explicit VirtualMemoryRig(Bytes size = mib(16), const PhysicalMemoryConfig& config = {}, Isolation isolation = Isolation::Off) {
     ram_ = std::move(*hw::Ram::create(size));
-    physical_ = PhysicalMemory::create(*ram_, PhysicalMemoryConfig{}, tracer_);
+    physical_ = PhysicalMemory::create(*ram_, config, tracer_);
     mmu_ = std::make_unique<hw::Mmu>(*ram_, hw::TlbConfig{}, timing_, tracer_);
-    vm_ = std::make_unique<VirtualMemory>(*physical_, *mmu_, timing_, tracer_);
+    vm_ = std::make_unique<VirtualMemory>(*physical_, *mmu_, timing_, tracer_, isolation);
     vm_->set_fault_observer(&recorder_);
     free_at_start_ = used();
   }
