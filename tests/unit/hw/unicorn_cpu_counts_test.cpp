@@ -292,7 +292,7 @@ TEST(SameInEveryMode, TrapCountsTheMissesThatExactCountsWhereTheFirstLevelIgnore
 
 // The two ways of counting have little in common below the Mmu: one sees every access, the other only those that change something.
 TEST(SameInEveryMode, TranslatedCodeCountsWhatHooksCount) {
-  for (uint64_t seed = 1; seed <= runs(12); ++seed) {
+  for (uint64_t seed = 1; seed <= runs(4); ++seed) {
     const Replacement policies[] = {Replacement::Lru, Replacement::TreePlru, Replacement::Fifo, Replacement::Random};
     TlbConfig tlbs;
     tlbs.seed = seed;
