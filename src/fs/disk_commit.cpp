@@ -70,7 +70,7 @@ void DiskVolume::end_ordered_write(uint64_t number) {
 void DiskVolume::run_commits(const std::function<bool()>& should_stop) {
   while (!should_stop()) {
     if (std::exchange(commit_due_, false)) (void)commit();
-    else (void)blocking_.wait(commit_wanted_, Interruptible::No);
+    else (void)blocking_.wait(commit_wanted_, Interruptible::Yes);
   }
 }
 

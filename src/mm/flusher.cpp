@@ -53,7 +53,7 @@ uint64_t Writeback::write_some(uint64_t pages, std::optional<Nanoseconds> dirtie
 void Writeback::run_flusher(const std::function<bool()>& should_stop) {
   while (!should_stop()) {
     if (periodic_due_ || background_due_ || requested_ > 0) flush_due(should_stop);
-    else (void)vm_.blocking()->wait(flusher_, Interruptible::No);
+    else (void)vm_.blocking()->wait(flusher_, Interruptible::Yes);
   }
 }
 
