@@ -24,12 +24,12 @@ void AccessRecorder::count_fetches(uint64_t address, uint32_t size) {
     position_.fetched_from = address;
   } else {
     if (end <= position_.fetched_until) return;
-    if (((position_.fetched_until - 1) ^ (end - 1)) >> kPageShift) mmu_.count_access(VirtAddr{end - 1}, Access::Fetch);
+    if (((position_.fetched_until - 1) ^ (end - 1)) >> kPageShift) mmu_.count_access(VirtAddr{end - 1}.page_floor(), Access::Fetch);
     position_.fetched_until = end;
     return;
   }
   if ((address ^ (end - 1)) >> kPageShift) [[unlikely]]
-    mmu_.count_access(VirtAddr{end - 1}, Access::Fetch);
+    mmu_.count_access(VirtAddr{end - 1}.page_floor(), Access::Fetch);
   position_.fetched_until = end;
 }
 

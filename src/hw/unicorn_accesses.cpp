@@ -45,7 +45,7 @@ std::byte* UnicornCpu::reach(uint64_t address, Access access) {
   // Writable only once Dirty is set: the first write comes back here.
   bool writable = t->writable && t->leaf.dirty() && !code;
   if (mode_ != MmuMode::Fast) {
-    const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{page}, access);
+    const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{address}, access);
     if (!rights.readable) return byte;
     writable = writable && rights.writable;
   }

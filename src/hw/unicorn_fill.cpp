@@ -153,12 +153,13 @@ bool UnicornCpu::fill_data(uint64_t va, Access access, const Translation& t, uc_
     }
   }
   uint64_t physical = frame.address().value();
+  const uint64_t address = VirtAddr{last_filled_address()}.vpn() == page ? last_filled_address() : va;
   if (direct()) {
     if (mode_ != MmuMode::Fast) {
       if (recorder_.made_before(page.value(), access)) {
         writable = false;
       } else {
-        const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{va}, access);
+        const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{address}, access);
         readable = rights.readable;
         writable = writable && rights.writable;
       }
@@ -167,7 +168,7 @@ bool UnicornCpu::fill_data(uint64_t va, Access access, const Translation& t, uc_
     if (recorder_.take_counted(page.value(), access)) [[unlikely]] {
       writable = false;  // counted before the write of the same instruction faulted; the write comes here next
     } else {
-      const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{va}, access);
+      const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{address}, access);
       readable = rights.readable;
       writable = writable && rights.writable;
     }

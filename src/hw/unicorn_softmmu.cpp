@@ -11,6 +11,7 @@ namespace {
 AccessClient* client = nullptr;
 CPUX86State* last_env = nullptr;
 CPUState* last_cpu = nullptr;
+uint64_t last_filled = UINT64_MAX;
 bool recovering = false;
 
 constexpr uint32_t kModeMask = 15, kUserMode = 1;  // of what generated code says about its access
@@ -50,6 +51,7 @@ void helper_store(Real real, CPUX86State* env, uint64_t address, T value, uintpt
 
 void set_access_client(AccessClient* c) { client = c; }
 Emulator* last_emulator() { return reinterpret_cast<Emulator*>(last_cpu); }
+uint64_t last_filled_address() { return last_filled; }
 std::byte* last_environment() { return reinterpret_cast<std::byte*>(last_env); }
 
 bool SoftTable::find(std::byte* env, uint64_t page, uint64_t physical, const std::byte* host, unsigned fills) {
@@ -149,6 +151,7 @@ void __wrap_cpu_stq_data_ra_x86_64(CPUX86State* env, uint64_t address, uint64_t 
 bool __wrap_unicorn_fill_tlb_x86_64(CPUState* cpu, uint64_t address, int size, int access, int mode, bool probe, uintptr_t where) {
   using namespace vitro::hw;
   last_cpu = cpu;
+  last_filled = address;
   if (recovering) [[unlikely]]
     recover_instruction(last_emulator(), where);
   return __real_unicorn_fill_tlb_x86_64(cpu, address, size, access, mode, probe, where);

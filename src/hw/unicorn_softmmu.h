@@ -107,6 +107,8 @@ void set_access_client(AccessClient* client);
 // What Unicorn calls its CPU and its registers, as the last fill and the last access that Unicorn made had them.
 struct Emulator;
 Emulator* last_emulator();
+// The address of the last fill, of which Unicorn tells its hook no more than the page.
+uint64_t last_filled_address();
 std::byte* last_environment();
 
 // In the middle of a block Unicorn's instruction pointer may be at an earlier instruction. Sets it to the one whose translation holds the

@@ -279,8 +279,9 @@ TEST(SameInEveryMode, TrapCountsTheMissesThatExactCountsWhereTheFirstLevelIgnore
     for (TlbGeometry* g : {&tlbs.l1d_4k, &tlbs.l1d_2m, &tlbs.l1d_1g}) g->policy = seed % 4 == 0 ? Replacement::Random : Replacement::Fifo;
     const MmuCounters exact = run_random_program(seed, MmuMode::Exact, false, tlbs).counters;
     EXPECT_GT(exact.l1d.misses, 50u);
-    for (const bool precise : {false, true}) {
-      const MmuCounters trap = run_random_program(seed, MmuMode::Trap, precise, tlbs).counters;
+    for (const auto& [precise, by] : {std::pair{false, CountBy::TranslatedCode}, {true, CountBy::TranslatedCode}, {false, CountBy::Hooks}, {true, CountBy::Hooks}}) {
+      SCOPED_TRACE(fmt::format("precise {} {}", precise, by == CountBy::Hooks ? "hooks" : "translated code"));
+      const MmuCounters trap = run_random_program(seed, MmuMode::Trap, precise, tlbs, by).counters;
       EXPECT_EQ(trap.l1d.misses, exact.l1d.misses);
       EXPECT_EQ(trap.l1i.accesses, exact.l1i.accesses);
       EXPECT_EQ(trap.l1i.misses, exact.l1i.misses);
