@@ -47,16 +47,6 @@ static bool holds(const void* page, uint32_t stamp) {
   return true;
 }
 
-// What a file's page may hold: where the disk fails, also something older.
-static bool file_holds(const void* page, uint32_t stamp) {
-  if (holds(page, stamp)) return true;
-  const uint64_t first = *(const uint64_t*)page;
-  if (!old_contents) return false;
-  for (uint32_t older = 0; older <= UINT16_MAX * 16u; ++older)
-    if (word(older, 0) == first) return holds(page, older);
-  return false;
-}
-
 struct file {
   bool exists;
   int fd;
@@ -81,6 +71,16 @@ static int depth;
 static unsigned long step_number;
 static sigjmp_buf on_bus;
 static volatile sig_atomic_t expecting_bus;
+
+// What a file's page may hold: where the disk fails, also something older.
+static bool file_holds(const void* page, uint32_t stamp) {
+  if (holds(page, stamp)) return true;
+  const uint64_t first = *(const uint64_t*)page;
+  if (!old_contents) return false;
+  for (uint32_t older = 0; older <= UINT16_MAX * 16u; ++older)
+    if (word(older, 0) == first) return holds(page, older);
+  return false;
+}
 
 static void bus(int signal) {
   if (expecting_bus && faults) siglongjmp(on_bus, 1);
