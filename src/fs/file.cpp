@@ -20,6 +20,19 @@ File::File(std::shared_ptr<Inode> inode, unsigned flags) : inode_(std::move(inod
 
 File::~File() {
   if (holds_write_access_) --inode_->writers;
+  allow_writes();
+}
+
+Status File::deny_writes() {
+  if (inode_->writers > 0) return fail(Errno::TextBusy);
+  if (!denies_writes_) ++inode_->write_denials;
+  denies_writes_ = true;
+  return {};
+}
+
+void File::allow_writes() {
+  if (denies_writes_) --inode_->write_denials;
+  denies_writes_ = false;
 }
 
 void File::hold_write_access() {

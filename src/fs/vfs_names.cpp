@@ -128,7 +128,7 @@ Status Vfs::rename(const PathContext& c, const DentryRef& old_at, std::string_vi
   // A mount on either name: the walk crossed it, so the dentry found is another mount's root.
   if (source->mount != from.directory->mount || target->mount != from.directory->mount) return fail(Errno::Busy);
 
-  if (source->inode == target->inode && !exchange) return {};  // two links to one file: nothing to do (POSIX)
+  if (source->inode == target->inode) return {};  // two links to one file, or one name: nothing to do (POSIX; vfs_rename exchanges them as little)
   TRY(may_delete(who, *from.directory, *source, source_directory));
   if (!target->inode) {
     TRY(may_create(who, *to.directory));
