@@ -5,6 +5,8 @@
 
 #include "fs/dentry.h"
 #include "vitro/base/check.h"
+#include "vitro/fs/vfs.h"
+#include "vitro/mm/address_space.h"
 #include "vitro/mm/page_cache.h"
 
 namespace vitro::fs {
@@ -12,8 +14,19 @@ namespace {
 constexpr int kSeekSet = 0, kSeekCurrent = 1, kSeekEnd = 2, kSeekData = 3, kSeekHole = 4;
 }
 
+namespace {
+
+// file_ra_state_init: what the device reads ahead.
+uint64_t device_readahead(Inode& inode) {
+  Vfs* vfs = inode.file_system().vfs();
+  return vfs && vfs->services().vm ? vfs->services().vm->readahead_pages : mm::kReadaheadPages;
+}
+
+}  // namespace
+
 File::File(std::shared_ptr<Inode> inode, unsigned flags) : inode_(std::move(inode)), flags_(flags) {
   if (!inode_) return;
+  readahead_.pages = device_readahead(*inode_);
   if (ErrorSequence* errors = inode_->write_errors()) seen_errors_ = errors->sample();
   if (ErrorSequence* errors = inode_->file_system().write_errors()) seen_file_system_errors_ = errors->sample();
 }
@@ -129,7 +142,7 @@ Status File::sync_mapped(Bytes from, Bytes to) { return sync(Inode::Sync::All, f
 
 void File::advise_reading(int advice) {
   readahead_.random = advice == 1;
-  if (advice != 1) readahead_.pages = mm::kReadaheadPages * (advice == 2 ? 2 : 1);
+  if (advice != 1) readahead_.pages = device_readahead(*inode_) * (advice == 2 ? 2 : 1);
 }
 
 Status File::truncate(uint64_t size) {

@@ -60,6 +60,7 @@ std::shared_ptr<FileSystem> make_sysfs(Vfs& vfs, mm::VirtualMemory& vm, ProcessT
   add_block_tree(*root, c);
   add_cpu_tree(*root, c);
   add_node_tree(*root, c);
+  add_memory_tree(*root, c);
   root->directory("fs");
   root->directory("kernel/mm");
   add_extfrag_files(root->directory("kernel/debug"), c.vm);

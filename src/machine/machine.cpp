@@ -34,6 +34,23 @@ constexpr const char* kDefaultOffers[] = {"/bin", "/sbin", "/lib", "/lib32", "/l
 // Where other file systems than the root are mounted.
 constexpr const char* kOtherMounts[] = {"/tmp", "/dev", "/run", "/proc", "/sys"};
 
+constexpr uint64_t kSwapMinor = 16;  // /dev/vdb
+
+fs::BlockDeviceView view_of(const hw::Disk& disk, uint64_t minor) {
+  const hw::DiskCounters& c = disk.counters();
+  fs::BlockDeviceView d;
+  d.name = disk.name();
+  d.major = fs::kVirtioDiskMajor, d.minor = minor;
+  d.sectors = disk.size().value() / hw::Disk::kSectorSize;
+  d.reads = {.requests = c.reads, .sectors = c.sectors_read, .time = c.read_time};
+  d.writes = {.requests = c.writes, .sectors = c.sectors_written, .time = c.write_time};
+  d.flushes = {.requests = c.flushes, .time = c.flush_time};
+  d.in_flight = c.in_flight;
+  d.busy = c.busy_time;
+  d.weighted = c.read_time + c.write_time + c.flush_time;
+  return d;
+}
+
 std::string working_directory() {
   char buffer[PATH_MAX];
   return ::getcwd(buffer, sizeof buffer) ? buffer : "/";
@@ -125,18 +142,9 @@ Result<void, UserError> Machine::build() {
   const auto flusher = kernel_->start_kernel_thread("kworker/u2:0-flush-254:0", [this] { vm_->writeback().run_flusher([this] { return kernel_->kernel_thread_should_stop(); }); });
   const auto committer = kernel_->start_kernel_thread("jbd2/vda-8", [this] { block_store_->run_commits([this] { return kernel_->kernel_thread_should_stop(); }); });
   kernel_->set_block_devices([this] {
-    const hw::DiskCounters& c = disk_->counters();
-    fs::BlockDeviceView d;
-    d.name = disk_->name();
-    d.major = 254, d.minor = 0;
-    d.sectors = disk_->size().value() / hw::Disk::kSectorSize;
-    d.reads = {.requests = c.reads, .sectors = c.sectors_read, .time = c.read_time};
-    d.writes = {.requests = c.writes, .sectors = c.sectors_written, .time = c.write_time};
-    d.flushes = {.requests = c.flushes, .time = c.flush_time};
-    d.in_flight = c.in_flight;
-    d.busy = c.busy_time;
-    d.weighted = c.read_time + c.write_time + c.flush_time;
-    return std::vector{d};
+    std::vector<fs::BlockDeviceView> devices{view_of(*disk_, 0)};
+    if (swap_disk_) devices.push_back(view_of(*swap_disk_, kSwapMinor));
+    return devices;
   });
   if (options_.disk_read_faults > 0 || options_.disk_write_faults > 0) disk_->set_faults({options_.disk_read_faults, options_.disk_write_faults, options_.seed});
   if (!flusher || !committer) return fail(UserError{"no memory for the kernel's own threads", "give the machine more --ram"});
@@ -184,12 +192,12 @@ Result<void, UserError> Machine::mount_file_systems() {
 
 // The swap partition, as mkswap and swapon -a would have it.
 Result<void, UserError> Machine::enable_swap() {
-  const Status node = fs::add_disk_device(*vfs_, *swap_disk_, 16);
+  const Status node = fs::add_disk_device(*vfs_, *swap_disk_, kSwapMinor);
   CHECK(node, "making /dev/{}: {}", swap_disk_->name(), node ? "" : errno_name(node.error()));
   const Pages pages = swap_disk_->size().pages_down();
   const std::vector<std::byte> header = mm::SwapSpace::make_header(pages);
   CHECK(swap_disk_->poke(0, header), "writing the header of {}", swap_disk_->name());
-  mm::SwapSource source{.path = "/dev/vdb", .disk = swap_disk_.get(), .extents = {{0, pages.value(), 0}}, .partition = true, .identity = fs::disk_device_number(16)};
+  mm::SwapSource source{.path = "/dev/vdb", .disk = swap_disk_.get(), .extents = {{0, pages.value(), 0}}, .partition = true, .identity = fs::disk_device_number(kSwapMinor)};
   if (const Status on = vm_->swap().swap_on(std::move(source), header, std::nullopt); !on)
     return fail(UserError{fmt::format("--swap {}: {}", options_.swap.value(), errno_name(on.error())), "give it at least 40K, or the machine more --ram"});
   return {};

@@ -95,6 +95,7 @@ class VirtualMemory {
   Pages swap_total{0};                    // total_swap_pages, kept by the swap space
   uint64_t user_reserve_kbytes = 131072;  // vm.user_reserve_kbytes
   VirtAddr mmap_min_addr{65536};          // vm.mmap_min_addr
+  uint64_t readahead_pages = 32;          // the disk's bdi->ra_pages (queue/read_ahead_kb): the window of files opened from now on
 
   // Checks every address space against frames, rmap, page caches and counters (DESIGN 6: the machine's law). CHECKs.
   void verify(Verify level) const;

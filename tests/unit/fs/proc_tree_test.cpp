@@ -323,9 +323,16 @@ TEST_F(ProcTree, SysfsDescribesCpusAndTheNode) {
   EXPECT_EQ(read("/devices/system/node/online"), "0\n");
   EXPECT_THAT(read("/devices/system/node/node0/meminfo"), StartsWith("Node 0 MemTotal: "));
   EXPECT_EQ(read("/devices/system/node/node0/cpumap"), "3\n");
+  EXPECT_EQ(read("/devices/system/memory/block_size_bytes"), "8000000\n");
+  EXPECT_EQ(read("/devices/system/memory/memory0/state"), "online\n");
+  EXPECT_EQ(read("/devices/system/memory/memory1/state"), "error 2");
   EXPECT_EQ(read("/block/vda/size"), "2048\n");
   EXPECT_EQ(read("/block/vda/dev"), "254:0\n");
   EXPECT_THAT(list("/block"), ElementsAre("vda"));
+  EXPECT_EQ(read("/dev/block/254:0/size"), "2048\n");
+  EXPECT_EQ(read("/block/vda/queue/read_ahead_kb"), "128\n");
+  EXPECT_TRUE(write("/block/vda/queue/read_ahead_kb", "512"));
+  EXPECT_EQ(vm_.readahead_pages, 128u);
 }
 
 }  // namespace
