@@ -16,6 +16,7 @@ struct Constant {
 constexpr Constant kConstants[] = {
     {"debug/exception-trace", "1"},            // unhandled faults are logged
     {"fs/dir-notify-enable", "0"},             // F_NOTIFY is refused
+    {"fs/inotify/max_queued_events", "16384"},
     {"fs/leases-enable", "0"},                 // so is F_SETLEASE
     {"fs/nr_open", "1048576"},
     {"fs/overflowgid", "65534"},

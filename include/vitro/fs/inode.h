@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vitro/base/error_sequence.h"
 #include "vitro/base/io.h"
@@ -93,6 +94,9 @@ class Inode : public std::enable_shared_from_this<Inode> {
   }
   // Descriptions open for writing, and running executables that forbid them (i_writecount): open and exec answer TextBusy.
   unsigned writers = 0, write_denials = 0;
+  // Open descriptions, O_PATH ones included; and who wants to know what happens here (notify.h).
+  unsigned open_files = 0;
+  std::vector<class NotifyMark*> notify_marks;
   // The pipe behind an open FIFO.
   std::weak_ptr<Pipe> fifo;
 };
