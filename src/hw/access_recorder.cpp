@@ -24,12 +24,12 @@ void AccessRecorder::count_fetches(uint64_t address, uint32_t size) {
     position_.fetched_from = address;
   } else {
     if (end <= position_.fetched_until) return;
-    if (((position_.fetched_until - 1) ^ (end - 1)) >> kPageShift) mmu_.count_access(VirtAddr{end - 1}, Access::Fetch);
+    if (((position_.fetched_until - 1) ^ (end - 1)) >> kPageShift) mmu_.count_access(VirtAddr{end - 1}.page_floor(), Access::Fetch);
     position_.fetched_until = end;
     return;
   }
   if ((address ^ (end - 1)) >> kPageShift) [[unlikely]]
-    mmu_.count_access(VirtAddr{end - 1}, Access::Fetch);
+    mmu_.count_access(VirtAddr{end - 1}.page_floor(), Access::Fetch);
   position_.fetched_until = end;
 }
 
@@ -50,6 +50,32 @@ bool AccessRecorder::repeated(uint64_t address) {
   return true;
 }
 
+// What the instruction accesses before its access to `page`: pages, in order, as the emulator does it, at most 8 bytes at once.
+unsigned AccessRecorder::accesses_before(std::span<const MemoryAccess> accesses, uint64_t page, Access kind,
+                                         std::array<uint64_t, Position::kMaximumRepeats>& before) {
+  unsigned n = 0;
+  for (const MemoryAccess& a : accesses) {
+    for (uint64_t part = 0; part < a.size.value(); part += 8) {
+      const uint64_t first = a.address.value() + part, last = first + std::min<uint64_t>(8, a.size.value() - part) - 1;
+      for (const uint64_t byte : {first, last}) {
+        if (byte != first && (first ^ last) >> kPageShift == 0) continue;
+        if (a.access == kind && byte >> kPageShift == page >> kPageShift) return n;
+        if (n == before.size()) return n;
+        before[n++] = byte >> kPageShift;
+      }
+    }
+  }
+  return n;
+}
+
+void AccessRecorder::fault_unseen(std::span<const MemoryAccess> accesses, uint64_t page, Access kind) {
+  position_.repeat_count = accesses_before(accesses, page, kind, position_.repeats);
+  position_.repeats_seen = 0;
+  position_.repeating = false;
+  position_.faulted_page = page >> kPageShift;
+  position_.faulted_access = kind;
+}
+
 // The instruction faulted at its first access to `page`. What it accessed before has been counted and will come again.
 void AccessRecorder::fault(std::span<const MemoryAccess> accesses, uint64_t page, Access kind) {
   if (mode_ != MmuMode::Exact) {
@@ -66,22 +92,7 @@ void AccessRecorder::fault(std::span<const MemoryAccess> accesses, uint64_t page
     return;
   }
   std::array<uint64_t, Position::kMaximumRepeats> before;
-  unsigned n = 0;
-  const auto whole = [&] {
-    // The emulator makes accesses of at most 8 bytes.
-    for (const MemoryAccess& a : accesses) {
-      for (uint64_t part = 0; part < a.size.value(); part += 8) {
-        const uint64_t first = a.address.value() + part, last = first + std::min<uint64_t>(8, a.size.value() - part) - 1;
-        for (const uint64_t byte : {first, last}) {
-          if (byte != first && (first ^ last) >> kPageShift == 0) continue;
-          if (a.access == kind && byte >> kPageShift == page >> kPageShift) return;
-          if (n == before.size()) return;
-          before[n++] = byte >> kPageShift;
-        }
-      }
-    }
-  };
-  whole();
+  unsigned n = accesses_before(accesses, page, kind, before);
   // Only what was seen: the emulator may look up the second page of an access before it reports the first.
   for (; n > 0; --n) {
     bool seen = n <= std::min<uint64_t>(data_in_block_, recent_.size());

@@ -25,6 +25,9 @@ struct Position {
   std::array<uint64_t, kMaximumRepeats> repeats{};
   unsigned repeat_count = 0, repeats_seen = 0;
   bool repeating = false;
+  // The access that faulted ends the repeats, where hits are not seen.
+  uint64_t faulted_page = 0;
+  Access faulted_access = Access::Read;
 
   // At an instruction of the kernel's choice, as after a jump.
   void move() { *this = Position{}; }
@@ -69,6 +72,19 @@ class AccessRecorder {
   }
   // The instruction with these accesses faulted at its first access of kind `kind` to `page`.
   void fault(std::span<const MemoryAccess> accesses, uint64_t page, Access kind);
+  // The same where hits are not seen and are counted with their block: what is to be left out is the accesses' effect on the TLBs.
+  void fault_unseen(std::span<const MemoryAccess> accesses, uint64_t page, Access kind);
+  // An access that is no plain hit: true if it was made before its instruction faulted, so that it must not change the TLBs once more.
+  bool made_before(uint64_t vpn, Access access) {
+    if (!position_.repeating) [[likely]] return false;
+    if (vpn == position_.faulted_page && access == position_.faulted_access) {
+      begin_or_end_repeats();
+      return false;
+    }
+    for (unsigned i = 0; i < position_.repeat_count; ++i)
+      if (position_.repeats[i] == vpn) return true;
+    return false;
+  }
   // `trap`: a read of the page is about to be filled that was counted before the write of the same instruction faulted. True for the first
   // fill of the page only: the block may be long enough to lose the page and to read it once more.
   bool take_counted(uint64_t vpn, Access access) {
@@ -78,6 +94,8 @@ class AccessRecorder {
   }
 
  private:
+  static unsigned accesses_before(std::span<const MemoryAccess> accesses, uint64_t page, Access kind,
+                                  std::array<uint64_t, Position::kMaximumRepeats>& before);
   void settle(bool reached);
   void count_fetches(uint64_t address, uint32_t size);
   void count_data(uint64_t address, Access access) {

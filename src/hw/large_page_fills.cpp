@@ -25,4 +25,16 @@ bool LargePageFills::evict(VirtAddr address, SoftTlb& soft) {
   return true;
 }
 
+void LargePageFills::evict_data(VirtAddr address, SoftTlb& soft) {
+  if (!gigabytes_.empty() && gigabytes_.contains(address.value() >> 30)) {
+    soft.flush();
+    return clear();
+  }
+  const auto found = regions_.find(address.value() >> 21);
+  if (found == regions_.end()) return;
+  const uint64_t first = address.value() >> 21 << 21;
+  for (size_t i = 0; i < found->second.size(); ++i)
+    if (found->second.test(i)) soft.evict_data(VirtAddr{first + i * kPageSize});
+}
+
 }  // namespace vitro::hw

@@ -18,6 +18,8 @@ class LargePageFills {
   // Evicts what was filled of the 2 MiB around `address`, or flushes where that is cheaper or the page was larger. Returns false where
   // nothing of a large page was filled.
   bool evict(VirtAddr address, SoftTlb& soft);
+  // The data rights of what was filled of the 2 MiB around `address`.
+  void evict_data(VirtAddr address, SoftTlb& soft);
   void clear() {
     regions_.clear();
     gigabytes_.clear();

@@ -125,6 +125,7 @@ Result<Translation, Fault> Mmu::translate(VirtAddr address, Access access, Privi
       ++level.hits;
     else
       miss_first(address, access, privilege);
+    if (soft_holds_most_recent_ && access != Access::Fetch) note_most_recent(address);
   }
   return translation(tables);
 }
@@ -201,10 +202,10 @@ void Mmu::fill_first(VirtAddr address, Access access, PageSize size, TlbData dat
   if (!evicted->global && !same_space(evicted->pcid, tag_)) return;  // the soft TLB was emptied when that address space was left
   switch (evicted->size) {
     case PageSize::k4K:
-      soft_->evict(evicted->page);
+      soft_->evict_data(evicted->page);
       break;
     case PageSize::k2M:
-      large_fills_->evict(evicted->page, *soft_);
+      large_fills_->evict_data(evicted->page, *soft_);
       break;
     case PageSize::k1G:
       flush_soft();
@@ -218,14 +219,35 @@ void Mmu::set_soft_follows_l1d(bool on) {
   flush_soft();
 }
 
+void Mmu::set_soft_holds_most_recent(bool on) {
+  soft_follows_l1d_ = soft_holds_most_recent_ = on;
+  most_recent_.assign(tlbs_->first_sets(), {});
+  flush_soft();
+}
+
+// The address was accessed and is in the first level: from now on the soft TLB may hold its page, and none other of its set.
+void Mmu::note_most_recent(VirtAddr address) {
+  const auto place = tlbs_->first_place(address, tag_);
+  if (!place || !place->hits_matter) return;
+  MostRecent& last = most_recent_[place->set];
+  if (last.valid && last.page == place->page && last.size == place->size && last.pcid == tag_) return;
+  if (last.valid && soft_ != nullptr) {
+    if (last.size == PageSize::k4K) soft_->evict_data(last.page);
+    else if (last.size == PageSize::k2M) large_fills_->evict_data(last.page, *soft_);
+    else flush_soft();
+  }
+  last = {place->page, place->size, tag_, true};
+}
+
 Mmu::FillRights Mmu::count_fill(VirtAddr address, Access access) {
   if (!modelled_) return {true, access == Access::Write};
   if (access != Access::Fetch && !tlbs_->hit_first(address, access, needed_rights(access, Privilege::User), tag_)) {
-    ++counters_.l1d.accesses;
+    ++(soft_holds_most_recent_ ? uncounted_misses_ : counters_.l1d.accesses);
     miss_first(address, access, Privilege::User);
     // The victim may have cost a flush, and with it the record of the page that is about to be filled.
     if (resolved_size_ != PageSize::k4K) large_fills_->add(address, resolved_size_);
   }
+  if (soft_holds_most_recent_ && access != Access::Fetch) note_most_recent(address);
   const auto cached = tlbs_->peek_first(address, Access::Read, tag_);
   if (!cached || !cached->has(needed_rights(Access::Read, Privilege::User))) return {};
   return {true, cached->has(needed_rights(Access::Write, Privilege::User))};

@@ -40,6 +40,25 @@ std::optional<TlbData> TlbHierarchy::peek_first(VirtAddr address, Access access,
   return found.array->data(found.slot);
 }
 
+std::optional<TlbHierarchy::FirstPlace> TlbHierarchy::first_place(VirtAddr address, Pcid pcid) const {
+  const Found found = find(l1d_, address, pcid);
+  if (found.array == nullptr) return std::nullopt;
+  const TlbArray::Entry entry = found.array->at(found.slot);
+  uint32_t set = found.slot / found.array->geometry().ways;
+  for (const TlbArray* array : l1d_.by_size) {
+    if (array == found.array) break;
+    if (array != nullptr) set += array->geometry().sets();
+  }
+  const Replacement policy = found.array->geometry().policy;
+  return FirstPlace{set, entry.page(), entry.size(), policy == Replacement::Lru || policy == Replacement::TreePlru};
+}
+
+uint32_t TlbHierarchy::first_sets() const {
+  uint32_t sets = 0;
+  for (const TlbArray* array : l1d_.by_size) sets += array == nullptr ? 0 : array->geometry().sets();
+  return sets;
+}
+
 std::optional<TlbData> TlbHierarchy::peek_second(VirtAddr address, Access access, Pcid pcid) const {
   const Found found = find(second(access), address, pcid);
   if (found.array == nullptr) return std::nullopt;

@@ -1,10 +1,11 @@
 // Which instruction makes an access: for those who ask who causes misses and faults.
 //
-// In the middle of a block the emulator keeps its instruction pointer up to date only for accesses that it translates in its ordinary way,
-// and only where they are watched (`exact`). So, where attribution is on, in `exact` every other instruction that touches memory gets a
-// block of its own, which says where it is; and in all modes a fill of the soft TLB first recovers the pointer (unicorn_wraps.cpp).
+// In the middle of a block the emulator keeps its instruction pointer where it was. Where we make the accesses that its soft TLB does not
+// answer, the return address into translated code says which instruction asks. Where hooks watch them (`exact`), only the accesses that the
+// emulator translates in its ordinary way come with their instruction: every other instruction that touches memory gets a block of its own,
+// which says where it is. A fill of the soft TLB first recovers the pointer (unicorn_softmmu.cpp).
+#include <algorithm>
 #include <array>
-#include <climits>
 
 #include "hw/instruction_scan.h"
 #include "hw/unicorn_cpu.h"
@@ -15,28 +16,25 @@ void UnicornCpu::set_attribution(bool on) {
   attributing_ = on;
   constexpr bool kKnowsFills = UC_API_MAJOR > 2 || UC_API_MINOR > 1 || UC_API_PATCH >= 2;
   constexpr bool kKnowsAccesses = UC_API_MAJOR > 2 || UC_API_MINOR > 1 || UC_API_PATCH >= 4;
-  knows_instructions_ = on && (exact() ? kKnowsAccesses || translation_can_be_watched() : kKnowsFills || translation_can_be_watched());
-  translation_watch_.cpu = this;
-  translation_watch_.instructions_together = nullptr;
-  if (!on) return;
-  translation_watch_.instructions_together = [](const void* cpu, uint64_t address) {
-    return static_cast<const UnicornCpu*>(cpu)->instructions_together(address);
-  };
+  knows_instructions_ = on && (direct() || translation_can_be_watched() || (exact() ? kKnowsAccesses : kKnowsFills));
 }
 
 int UnicornCpu::instructions_together(uint64_t address) const {
-  if (!exact()) return INT_MAX;
-  for (int n = 0; n < 64; ++n) {
+  if (!attributing_ || !exact() || direct()) return kMaximumInstructionsOfBlock;
+  for (int n = 0; n < kMaximumInstructionsOfBlock; ++n) {
     std::array<std::byte, 16> buffer;
     const auto code = code_at(address, buffer);
     if (code.empty() || !emulator_names_accesses(code)) return std::max(n, 1);
     address += scan_instruction(code).length;
   }
-  return INT_MAX;
+  return kMaximumInstructionsOfBlock;
 }
 
 uint64_t UnicornCpu::instruction_in_block() const {
-  if (exact() && blocks_.last_offset(block_) == 0) return block_address_;
+  if (direct())
+    recover_instruction(emulator_, access_where_);
+  else if (exact() && blocks_.last_offset(block_) == 0)
+    return block_address_;
   return read(UC_X86_REG_RIP);
 }
 

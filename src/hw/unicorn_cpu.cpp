@@ -6,26 +6,34 @@ namespace vitro::hw {
 uc_err UnicornCpu::emulate() {
   ending_ = Ending::None;
   block_stop_.reset();
-  const std::optional<uint64_t> exit = std::exchange(split_, std::nullopt);
-  if (exit) {
-    uint64_t address = *exit;
+  exit_ = std::exchange(split_, std::nullopt);
+  if (exit_) {
+    uint64_t address = *exit_;
     uc_ctl_set_exits(uc_, &address, 1);
   }
   stepping_ = std::exchange(step_, false);
   stepped_ = false;
+  in_helper_ = refused_already_ = false;
   running_ = true;
-  set_translation_watch(&translation_watch_);
+  arm();
+  set_block_client(this);
+  if (direct()) set_access_client(this);
+  recover_instructions_at_fills(attributing_);
   const uc_err e = uc_emu_start(uc_, read(UC_X86_REG_RIP), UINT64_MAX, 0, 0);
-  set_translation_watch(nullptr);
+  set_block_client(nullptr);
+  set_access_client(nullptr);
+  recover_instructions_at_fills(false);
+  catch_up();
   running_ = stepping_ = false;
-  if (exit) {
+  if (exit_) {
     uc_ctl_set_exits(uc_, nullptr, 0);
     // The translations that were cut must not stay.
-    for (const uint64_t page : {*exit & ~kPageOffsetMask, (*exit & ~kPageOffsetMask) - kPageSize}) {
+    for (const uint64_t page : {*exit_ & ~kPageOffsetMask, (*exit_ & ~kPageOffsetMask) - kPageSize}) {
       const WalkResult w = mmu_.inspect(VirtAddr{page});
       if (w.ok) drop_translations(w.address, kPageSize);
     }
     flush();
+    exit_.reset();
   }
   if (block_stop_) write(UC_X86_REG_RIP, *block_stop_);
   return e;
@@ -53,7 +61,12 @@ CpuStop UnicornCpu::run() {
         return stopped(StopKind::Limit);
       case Ending::Attention: {
         const uint32_t why = attention_.exchange(0, std::memory_order_relaxed);
-        if (why & kAttentionEmptyTranslations) uc_ctl_flush_tb(uc_);
+        if (why & kAttentionEmptyTranslations) {
+          uc_ctl_flush_tb(uc_);
+          forget_translations();
+          translated_.clear();
+          running_block_ = nullptr;
+        }
         if (why & kAttentionStop) return stopped(StopKind::Requested);
         continue;
       }

@@ -15,13 +15,16 @@
 //   unicorn_blocks.cpp      what is counted and looked at before a block runs
 //   unicorn_attribution.cpp which instruction makes an access
 //   unicorn_registers.cpp   registers and contexts
-//   unicorn_wraps.cpp       where we step in between Unicorn's own functions
+//   unicorn_accesses.cpp    accesses of translated code that the soft TLB did not answer
+//   unicorn_softmmu.cpp     the soft TLB itself, and where we step in behind it
+//   unicorn_tcg.cpp         what is put into the blocks that Unicorn translates
 #pragma once
 
 #include <unicorn/unicorn.h>
 
 #include <array>
 #include <atomic>
+#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -30,7 +33,9 @@
 #include "hw/alias_map.h"
 #include "hw/block_table.h"
 #include "hw/page_states.h"
-#include "hw/unicorn_wraps.h"
+#include "hw/unicorn_regions.h"
+#include "hw/unicorn_softmmu.h"
+#include "hw/unicorn_tcg.h"
 #include "vitro/base/check.h"
 #include "vitro/hw/cpu.h"
 #include "vitro/hw/disassembler.h"
@@ -47,7 +52,6 @@ constexpr uint64_t kWindow = 0xffff'8000'0000'0000;
 constexpr uint64_t kHostPages = uint64_t{1} << 47;
 constexpr uint64_t kHostPagesSize = 4 * kPageSize;
 constexpr uint64_t kSetUpCode = 0x1000, kSetUpData = 0x2000;  // offsets, and virtual addresses during set-up
-
 
 // What ended uc_emu_start, as the hooks saw it.
 enum class Ending : uint8_t {
@@ -84,18 +88,20 @@ class UnicornContext final : public CpuContext {
   Position position;
 };
 
-class UnicornCpu final : public Cpu {
+class UnicornCpu final : public Cpu, private BlockClient, private AccessClient {
  public:
-  UnicornCpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode)
+  UnicornCpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode, CountBy by)
       : ram_(ram),
         mmu_(mmu),
         clock_(clock),
         mode_(mode),
+        by_(by),
         recorder_(mmu, mode),
         aliases_(ram.size()),
         blocks_({ram.host_base(), ram.size().value()}) {}
   ~UnicornCpu() override;
   std::optional<UserError> set_up();
+  std::optional<UserError> watch_accesses();
 
   CpuStop run() override;
   UserRegisters registers() const override;
@@ -119,6 +125,7 @@ class UnicornCpu final : public Cpu {
   void set_zero_frame(Pfn frame) override { zero_frame_ = frame; }
 
   void evict(VirtAddr page) override;
+  void evict_data(VirtAddr page) override;
   void flush() override;
   void invalidate_code(Pfn frame) override;
 
@@ -150,16 +157,42 @@ class UnicornCpu final : public Cpu {
   bool fill_fetch(uint64_t va, const Translation& t, uc_tlb_entry* result);
   bool fill_data(uint64_t va, Access access, const Translation& t, uc_tlb_entry* result);
   void on_block(uint64_t address, uint32_t size);
-  void count_block(uint64_t address, uint32_t size, const BlockFacts& facts);
+  void begin_block(uint64_t address, const BlockPlace& place, const BlockFacts& facts);
+  bool stops_before(uint64_t address);
+
+  // --- blocks that count by themselves (see unicorn_tcg.h)
+  TranslatedBlock* begin_translation(uint64_t address) override;
+  void end_translation(TranslatedBlock& block, uint32_t size) override;
+  Pulse& pulse() override { return pulse_; }
+  const uint64_t* fetch_filter(uint64_t address, uint64_t& expected) override;
+  void enter_slowly(const TranslatedBlock& block) override;
+  void translations_are_many() override;
+  bool counts_accesses() const override { return direct() && exact(); }
+  bool exits_in_blocks_are_unused() const override { return direct(); }
+  void catch_up();
+  void arm();
   void on_memory(uc_mem_type type, uint64_t physical, unsigned size);
-  // How many instructions from `address` on may share a block, so that accesses can be told apart.
-  int instructions_together(uint64_t address) const;
+  int instructions_together(uint64_t address) const override;
   uint64_t instruction_in_block() const;
+
+  // --- accesses that the soft TLB did not answer (see unicorn_softmmu.h)
+  bool load(uint64_t address, void* to, unsigned size, uintptr_t where) override;
+  bool store(uint64_t address, const void* from, unsigned size, uintptr_t where) override;
+  void count_helper_access(uint64_t where) override;
+  void helper_access_done() override { in_helper_ = false; }
+  std::byte* reach(uint64_t address, Access access);
+  bool reach_both(uint64_t address, unsigned size, Access access, std::byte*& first, std::byte*& second);
+  std::optional<Translation> translate_for(uint64_t page, Access access);
+  bool direct() const { return table_.found(); }
+  void fault_in(std::span<const std::byte> code, const UserRegisters& r, Access access);
 
   // --- stopping
   void stop_for(Ending e) {
     ending_ = e;
     uc_emu_stop(uc_);
+    // Only enter_slowly() lets a block stop.
+    catch_up();
+    arm();
   }
   void stop_before_block(Ending e, uint64_t address) {
     block_stop_ = address;
@@ -177,6 +210,7 @@ class UnicornCpu final : public Cpu {
 
   // --- code
   std::optional<Pfn> code_frame(uint64_t vpn);
+  std::optional<BlockPlace> place_of(uint64_t address, uint32_t size);
   std::span<const std::byte> code_at(uint64_t address, std::span<std::byte, 16> buffer) const;
   void drop_translations(PhysAddr first, uint64_t size);
   void step_over_store();
@@ -196,6 +230,7 @@ class UnicornCpu final : public Cpu {
   Mmu& mmu_;
   Clock& clock_;
   const MmuMode mode_;
+  const CountBy by_;
   uc_engine* uc_ = nullptr;
   uc_context* clean_ = nullptr;  // user mode with all registers zero
   std::byte* host_pages_ = nullptr;
@@ -207,9 +242,10 @@ class UnicornCpu final : public Cpu {
 
   // State of the run.
   std::atomic<uint32_t> attention_{0};
-  TranslationWatch translation_watch_{UINTPTR_MAX, &attention_, kAttentionEmptyTranslations};
   static_assert(std::atomic<uint32_t>::is_always_lock_free, "request_stop() is called from signal handlers");
   bool attributing_ = false, knows_instructions_ = false;
+  Emulator* emulator_ = nullptr;  // what recovers the instruction pointer
+  uintptr_t access_where_ = 0;    // and from where: of the access that is being made
   uint64_t crossing_ip_ = 0;  // where attributing: the instruction of the last access that crossed a page
   bool running_ = false;
   bool setting_up_ = false;
@@ -222,6 +258,24 @@ class UnicornCpu final : public Cpu {
   AccessRecorder recorder_;
   Position& position_ = recorder_.position();
   std::optional<uint64_t> split_;  // the next emulate() ends before this address
+
+  std::optional<uint64_t> exit_;   // this one does
+
+  // Blocks count by themselves: what is not yet known to the clock and the recorder is in the pulse, up to the last catch_up().
+  bool blocks_count_ = false;
+  Pulse pulse_;
+  int64_t armed_ = 0;  // the budget at that time
+  std::deque<TranslatedBlock> translated_;
+  const TranslatedBlock* running_block_ = nullptr;
+  SoftTable table_;
+  bool granted_ = false;          // something was put into the table since the last flush
+  bool refused_already_ = false;  // the next fill is of an access that was refused already
+  size_t conflicts_ = 0;          // pages put in the place of others since the last flush
+  uint64_t resolved_faults_ = 0;
+  // Accesses of Unicorn's helper functions, which are not counted with their blocks, and second pages.
+  uint64_t helper_accesses_ = 0;
+  bool in_helper_ = false;
+  uint64_t helper_where_ = 0, helper_time_ = 0, helper_row_ = 0;  // how many the same call has made
 
   bool step_ = false;  // the next emulate() runs one instruction, which may store to its own frame
   bool stepping_ = false, stepped_ = false;

@@ -6,19 +6,26 @@
 namespace vitro::hw {
 
 void UnicornCpu::flush() {
-  if (pages_.empty()) return;
+  if (pages_.empty() && !granted_) return;
+  if (direct()) table_.before_flush(false);
+  granted_ = false;
+  conflicts_ = 0;
   uc_ctl_flush_tlb(uc_);
   pages_.clear();
   aliases_.start_epoch();
   blocks_.start_generation();
   last_code_vpn_ = UINT64_MAX;
   // Blocks of one page jump to each other without asking the soft TLB: leave them before the next one.
-  if (running_) attention_.fetch_or(kAttentionRestart, std::memory_order_relaxed);
+  if (!running_) return;
+  attention_.fetch_or(kAttentionRestart, std::memory_order_relaxed);
+  catch_up();
+  arm();
 }
 
 void UnicornCpu::evict(VirtAddr page) {
   const uint8_t state = pages_.get(page.vpn());
   if (state & PageStates::kFetched) return flush();
+  if (direct()) return table_.take_data(page.page_floor().value());
   if (!(state & PageStates::kData)) return;
   // There is no call for this. But the address range of removed translations is looked up as a fetch, and what fill() answers takes the
   // place of the entry: one that is executable only, and of no consequence as long as nobody jumps there (see Ending::UnknownPage).
@@ -26,6 +33,11 @@ void UnicornCpu::evict(VirtAddr page) {
   uc_ctl_remove_cache(uc_, page.page_floor().value(), page.page_floor().value() + 1);
   evicting_.on = false;
   pages_.at(page.vpn()) = PageStates::kEvicted;
+}
+
+void UnicornCpu::evict_data(VirtAddr page) {
+  if (direct()) return table_.take_data(page.page_floor().value());
+  evict(page);
 }
 
 void UnicornCpu::drop_translations(PhysAddr first, uint64_t size) {
@@ -62,6 +74,7 @@ void UnicornCpu::map_alias(unsigned k) {
 
 bool UnicornCpu::fill(uint64_t va, uc_mem_type type, uc_tlb_entry* result) {
   const Access access = type == UC_MEM_FETCH ? Access::Fetch : type == UC_MEM_WRITE ? Access::Write : Access::Read;
+  if (direct()) table_.make_room(va);
   if (evicting_.on || naming_code_ || setting_up_) [[unlikely]] {
     result->perms = UC_PROT_EXEC;
     if (evicting_.on)
@@ -75,6 +88,9 @@ bool UnicornCpu::fill(uint64_t va, uc_mem_type type, uc_tlb_entry* result) {
     return true;
   }
 
+  if (std::exchange(refused_already_, false)) return false;
+  access_where_ = 0;  // recovered already
+  catch_up();
   // At a fetch the instruction pointer is that of the block. Its second page is asked for when it is translated: too early for a fault, as
   // the instructions on the first page have not run.
   if (access == Access::Fetch && (read(UC_X86_REG_RIP) & ~kPageOffsetMask) != va) [[unlikely]] {
@@ -85,17 +101,8 @@ bool UnicornCpu::fill(uint64_t va, uc_mem_type type, uc_tlb_entry* result) {
       return false;
     }
   }
-  Result<Translation, Fault> t = mmu_.resolve(VirtAddr{va}, access, Privilege::User);
-  if (!t) [[unlikely]] {
-    if (!precise_faults_ && service_ && !t.error().general_protection && service_->resolve_without_waiting(t.error(), access))
-      t = mmu_.resolve(VirtAddr{va}, access, Privilege::User);
-    if (!t) {
-      fault_ = t.error();
-      ending_ = Ending::Refused;
-      refused_access_ = access;
-      return false;
-    }
-  }
+  const std::optional<Translation> t = translate_for(va, access);
+  if (!t) return false;
   return access == Access::Fetch ? fill_fetch(va, *t, result) : fill_data(va, access, *t, result);
 }
 
@@ -105,7 +112,9 @@ bool UnicornCpu::fill_fetch(uint64_t va, const Translation& t, uc_tlb_entry* res
   // Never writable: see fill_data().
   if (blocks_.writable(frame, aliases_.epoch())) flush();
   bool readable = true;
-  if (mode_ == MmuMode::Trap) {
+  if (direct()) {
+    readable = false;
+  } else if (mode_ == MmuMode::Trap) {
     readable = mmu_.count_fill(VirtAddr{va}, Access::Fetch).readable;
   } else if (exact()) {
     // Code runs at the frame's own address, where the emulator notices stores to it; so no alias may exist beside it.
@@ -140,14 +149,26 @@ bool UnicornCpu::fill_data(uint64_t va, Access access, const Translation& t, uc_
         return false;
       }
       if (std::find(rewritten_.begin(), rewritten_.end(), frame) == rewritten_.end()) rewritten_.push_back(frame);
+      arm();
     }
   }
   uint64_t physical = frame.address().value();
-  if (mode_ == MmuMode::Trap) {
+  const uint64_t address = VirtAddr{last_filled_address()}.vpn() == page ? last_filled_address() : va;
+  if (direct()) {
+    if (mode_ != MmuMode::Fast) {
+      if (recorder_.made_before(page.value(), access)) {
+        writable = false;
+      } else {
+        const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{address}, access);
+        readable = rights.readable;
+        writable = writable && rights.writable;
+      }
+    }
+  } else if (mode_ == MmuMode::Trap) {
     if (recorder_.take_counted(page.value(), access)) [[unlikely]] {
       writable = false;  // counted before the write of the same instruction faulted; the write comes here next
     } else {
-      const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{va}, access);
+      const Mmu::FillRights rights = mmu_.count_fill(VirtAddr{address}, access);
       readable = rights.readable;
       writable = writable && rights.writable;
     }

@@ -52,12 +52,6 @@ std::optional<UserError> UnicornCpu::set_up() {
     return UserError{"the host refuses memory for the CPU emulator", "raise the limit of address space (ulimit -v)"};
   if (const uc_err e = uc_mem_map_ptr(uc_, kHostPages, kHostPagesSize, UC_PROT_ALL, host_pages_); e != UC_ERR_OK)
     return failed("host pages", e);
-  if (exact()) {
-    const uc_err e = uc_mem_map_ptr(uc_, AliasMap::kZeroWindow, AliasMap::kZeroSlots << kPageShift, UC_PROT_READ, zero_window_);
-    if (e != UC_ERR_OK) return failed("zero window", e);
-    map_alias(1);
-  }
-
   forget_regions();
 
   write(UC_X86_REG_CR0, read(UC_X86_REG_CR0) | kCr0Bits);
@@ -78,7 +72,6 @@ std::optional<UserError> UnicornCpu::set_up() {
   uc_hook_add(uc_, &hook, UC_HOOK_INSN, reinterpret_cast<void*>(sysenter_hook), this, 1, 0, UC_X86_INS_SYSENTER);
   uc_hook_add(uc_, &hook, UC_HOOK_INSN, reinterpret_cast<void*>(port_in_hook), this, 1, 0, UC_X86_INS_IN);
   uc_hook_add(uc_, &hook, UC_HOOK_INSN, reinterpret_cast<void*>(port_out_hook), this, 1, 0, UC_X86_INS_OUT);
-  if (exact()) add_hook(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, reinterpret_cast<void*>(memory_hook));
 
   // SYSRET to user mode, one load that crosses a page to see how many times this Unicorn reports it, SYSCALL to stop.
   std::memset(host_pages_, 0xcc, kPageSize);
@@ -88,12 +81,21 @@ std::optional<UserError> UnicornCpu::set_up() {
   write(UC_X86_REG_R11, 0x202);
   write(UC_X86_REG_RDI, kSetUpData + kPageSize - 4);
   setting_up_ = true;
+  examine_translations(true);
   const uc_err e = uc_emu_start(uc_, kSetUpCode, UINT64_MAX, 0, 0);
   setting_up_ = false;
+  examine_translations(false);
   if (e != UC_ERR_OK || ending_ != Ending::Syscall || (read(UC_X86_REG_CS) & 3) != 3) return failed("entering user mode", e);
-  recorder_.set_loads_in_parts(set_up_accesses_ == 3);
+  if (by_ == CountBy::TranslatedCode && translations_are_understood() && accesses_can_be_watched()) {
+    // In user mode it has fetched from one page and loaded from two.
+    blocks_count_ = table_.find(last_environment(), kSetUpData, kHostPages + kSetUpData, host_pages_ + kSetUpData, 3);
+    emulator_ = last_emulator();
+  }
   uc_ctl_flush_tlb(uc_);
-  add_hook(UC_HOOK_BLOCK, reinterpret_cast<void*>(block_hook));
+  if (exact() && !direct()) {
+    if (auto error = watch_accesses()) return error;
+  }
+  if (!blocks_count_) add_hook(UC_HOOK_BLOCK, reinterpret_cast<void*>(block_hook));
 
   set_registers(UserRegisters{});
   set_fpu_state(initial_fpu_state());
@@ -103,12 +105,35 @@ std::optional<UserError> UnicornCpu::set_up() {
   mmu_.set_tlb_modelled(mode_ != MmuMode::Fast);
   mmu_.set_soft_tlb(this);
   mmu_.set_soft_follows_l1d(mode_ == MmuMode::Trap);
+  if (counts_accesses()) mmu_.set_soft_holds_most_recent(true);
   ram_.set_code_invalidator(this);
   return std::nullopt;
 }
 
-Result<std::unique_ptr<Cpu>, UserError> make_unicorn_cpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode) {
-  auto cpu = std::make_unique<UnicornCpu>(ram, mmu, clock, mode);
+// Every access comes to a hook, which is told its physical address: see alias_map.h.
+std::optional<UserError> UnicornCpu::watch_accesses() {
+  const auto failed = [](const char* what, uc_err e) {
+    return UserError{std::string("the CPU emulator: ") + what + ": " + uc_strerror(e), "vitro needs Unicorn 2.1.1 or newer"};
+  };
+  const uc_err mapped = uc_mem_map_ptr(uc_, AliasMap::kZeroWindow, AliasMap::kZeroSlots << kPageShift, UC_PROT_READ, zero_window_);
+  if (mapped != UC_ERR_OK) return failed("zero window", mapped);
+  map_alias(1);
+  uc_hook hook;
+  uc_hook_add(uc_, &hook, UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, reinterpret_cast<void*>(memory_hook), this, 1, 0);
+  // How many times is a load that crosses a page reported?
+  uc_ctl_flush_tb(uc_);
+  write(UC_X86_REG_RDI, kSetUpData + kPageSize - 4);
+  setting_up_ = true;
+  const uc_err e = uc_emu_start(uc_, kSetUpCode + 3, UINT64_MAX, 0, 0);
+  setting_up_ = false;
+  if (e != UC_ERR_OK || ending_ != Ending::Syscall) return failed("watching accesses", e);
+  recorder_.set_loads_in_parts(set_up_accesses_ == 3);
+  uc_ctl_flush_tlb(uc_);
+  return std::nullopt;
+}
+
+Result<std::unique_ptr<Cpu>, UserError> make_unicorn_cpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode, CountBy by) {
+  auto cpu = std::make_unique<UnicornCpu>(ram, mmu, clock, mode, by);
   if (auto error = cpu->set_up()) return fail(std::move(*error));
   return std::unique_ptr<Cpu>(std::move(cpu));
 }

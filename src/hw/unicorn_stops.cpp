@@ -26,7 +26,7 @@ std::optional<CpuStop> UnicornCpu::after_refusal(Access access) {
       if (!stop.fault.general_protection) stop.fault.error_code |= FaultCode::kWrite;
     }
     stop.fault.address = disassembler_.accessed_address(code, r, fault_.address, access);
-    if (mode_ != MmuMode::Fast) recorder_.fault(disassembler_.accesses(code, r), fault_.address.value(), access);
+    fault_in(code, r, access);
     return stop;
   }
   const uint64_t page = fault_.address.value() & ~kPageOffsetMask;
@@ -94,7 +94,7 @@ void UnicornCpu::step_over_store() {
   position_.interrupt();
   std::array<std::byte, 16> buffer;
   const auto code = code_at(rip, buffer);
-  if (mode_ != MmuMode::Fast) recorder_.fault(disassembler_.accesses(code, registers()), fault_.address.value(), Access::Write);
+  fault_in(code, registers(), Access::Write);
   for (const Pfn frame : {block_.start.pfn(), block_.second_frame})
     if (frame != Pfn{0}) drop_translations(frame.address(), kPageSize);
   step_ = true;
@@ -157,7 +157,9 @@ CpuStop UnicornCpu::after_invalid_instruction() {
 // The part of the current block that begins at rip did not run.
 void UnicornCpu::take_back_from(uint64_t rip) {
   if (rip - block_address_ >= block_.size) return;
-  clock_.uncount_instructions(blocks_.instructions_from(block_, static_cast<uint32_t>(rip - block_address_)));
+  const auto offset = static_cast<uint32_t>(rip - block_address_);
+  clock_.uncount_instructions(blocks_.instructions_from(block_, offset));
+  if (counts_accesses() && running_block_) mmu_.count_data_accesses(-uint64_t{running_block_->accesses_from(offset)});
 }
 
 // Unicorn leaves the exception pending that a hook has seen; a second one would become a double fault. Only a context without it is clean.

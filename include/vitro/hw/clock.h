@@ -25,6 +25,7 @@ class Clock {
   bool count_instructions(uint64_t n) { return (instructions_ += n) >= instruction_limit_; }
   // Takes back instructions of a block that a fault cut short.
   void uncount_instructions(uint64_t n) { instructions_ -= n; }
+  uint64_t instruction_limit() const { return instruction_limit_; }
   bool limit_reached() const { return instructions_ >= instruction_limit_; }
 
   // Time passes without instructions: a page fault's cost, a system call's.

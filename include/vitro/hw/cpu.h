@@ -116,6 +116,10 @@ class Cpu : public SoftTlb, public CodeInvalidator {
 // Whether long straight code is kept from overrunning Unicorn's tables: known once a CPU was made. False with a shared libunicorn.
 bool translated_blocks_are_bounded();
 
-Result<std::unique_ptr<Cpu>, UserError> make_unicorn_cpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode);
+// How blocks and accesses are counted: by operations put into translated code, where this Unicorn's is understood; or by Unicorn's hooks,
+// which are slower and count the same.
+enum class CountBy : uint8_t { TranslatedCode, Hooks };
+Result<std::unique_ptr<Cpu>, UserError> make_unicorn_cpu(Ram& ram, Mmu& mmu, Clock& clock, MmuMode mode,
+                                                         CountBy by = CountBy::TranslatedCode);
 
 }  // namespace vitro::hw

@@ -12,6 +12,8 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "vitro/base/result.h"
 #include "vitro/base/trace.h"
@@ -32,7 +34,10 @@ class UnboundedTlb;
 class SoftTlb {
  public:
   virtual ~SoftTlb() = default;
+  // The translation of the page is gone.
   virtual void evict(VirtAddr page) = 0;
+  // The next data access of the page must come to the Mmu, though its translation stays.
+  virtual void evict_data(VirtAddr page) { evict(page); }
   virtual void flush() = 0;
 };
 
@@ -134,6 +139,16 @@ class Mmu {
     }
     count_unfiltered(address, access);
   }
+  // A fetch that finds `expected` here is a hit in the first level which changes nothing, and may be counted later by count_fetch_hits().
+  const uint64_t* fetch_filter(VirtAddr address, uint64_t& expected) const {
+    const uint64_t vpn = address.value() >> kPageShift;
+    expected = vpn << 1;
+    return &recent_code_.pages[vpn & recent_code_.mask];
+  }
+  void count_fetch_hits(uint64_t n) {
+    counters_.l1i.accesses += n;
+    counters_.l1i.hits += n;
+  }
   // What the page tables say, without any effect. For inspection.
   WalkResult inspect(VirtAddr address) const;
 
@@ -141,6 +156,15 @@ class Mmu {
   // On: whatever l1d evicts is evicted from the soft TLB too; l1d's hits are then unknown. Flushes the soft TLB.
   void set_soft_follows_l1d(bool on);
   bool soft_follows_l1d() const { return soft_follows_l1d_; }
+  // --- `exact` mode, where the CPU counts accesses by itself: the soft TLB holds no data translation but those whose hits change nothing.
+  // On: as above, and of a set whose policy looks at hits the soft TLB keeps only the page that was used last. One more use of that page is
+  // a hit that leaves the set as it is, under LRU and tree-PLRU. count_fill() then counts misses only.
+  void set_soft_holds_most_recent(bool on);
+  // So many accesses of user mode were made since the last call; those that missed are known.
+  void count_data_accesses(uint64_t n) {
+    counters_.l1d.accesses += n;
+    counters_.l1d.hits += n - std::exchange(uncounted_misses_, 0);
+  }
   // What the soft TLB may answer by itself from now on, for the 4 KiB page that was asked for.
   struct FillRights {
     bool readable = false, writable = false;
@@ -185,6 +209,7 @@ class Mmu {
   void fill_first(VirtAddr address, Access access, PageSize size, TlbData data);
   void count_unfiltered(VirtAddr address, Access access);
   void forget_recent();
+  void note_most_recent(VirtAddr address);
   void flush_soft();
   void count_flush(FlushReason reason, int64_t pages);
   // The PCID as the TLBs tag it: always 0 on a core without PCIDs.
@@ -220,8 +245,17 @@ class Mmu {
   RecentPages recent_data_, recent_code_;
   bool any_recent_ = true;
   bool modelled_ = true;
+  bool soft_follows_l1d_ = false, soft_holds_most_recent_ = false;
+  uint64_t uncounted_misses_ = 0;
+  // The page used last of each set of the first level whose policy looks at hits; the soft TLB may hold it.
+  struct MostRecent {
+    VirtAddr page;
+    PageSize size = PageSize::k4K;
+    Pcid pcid;
+    bool valid = false;
+  };
+  std::vector<MostRecent> most_recent_;
   bool isolated_ = false;
-  bool soft_follows_l1d_ = false;
   MmuCounters counters_;
 };
 

@@ -67,6 +67,15 @@ class TlbHierarchy {
     const TlbArray& array = *(access == Access::Fetch ? l1i_ : l1d_).by_size[0];
     return array.valid() != array.valid(PageSize::k4K);
   }
+  // Where the first level holds an address as data: which set, counted over all its arrays, and whether the set's policy looks at hits.
+  struct FirstPlace {
+    uint32_t set;
+    VirtAddr page;
+    PageSize size;
+    bool hits_matter;
+  };
+  std::optional<FirstPlace> first_place(VirtAddr address, Pcid pcid) const;
+  uint32_t first_sets() const;
   // What is cached once a page was inserted: the page itself, or the piece of it that the first level has room for.
   struct Evicted {
     VirtAddr page;

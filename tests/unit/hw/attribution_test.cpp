@@ -84,7 +84,11 @@ struct Blame final : MmuObserver {
   }
 };
 
-class Attribution : public testing::TestWithParam<MmuMode> {};
+struct Way {
+  MmuMode mode;
+  CountBy by;
+};
+class Attribution : public testing::TestWithParam<Way> {};
 
 TEST_P(Attribution, EachMissIsBlamedOnTheInstructionThatMadeIt) {
   for (uint64_t seed = 1; seed <= 6; ++seed) {
@@ -92,7 +96,7 @@ TEST_P(Attribution, EachMissIsBlamedOnTheInstructionThatMadeIt) {
     Rng rng(seed);
     TlbConfig tlbs;
     tlbs.l1d_4k = {64, 4, Replacement::Fifo};
-    Guest g(GetParam(), mib(64), 1000, tlbs);
+    Guest g(GetParam().mode, mib(64), 1000, tlbs, GetParam().by);
     Blame blame;
     blame.cpu = g.cpu.get();
     g.cpu->set_attribution(true);
@@ -127,7 +131,7 @@ TEST_P(Attribution, EachMissIsBlamedOnTheInstructionThatMadeIt) {
       const std::set<uint64_t>& blamed = blame.by_page[page];
       EXPECT_EQ(blamed, std::set<uint64_t>{kind.second}) << kind.first->name << " at " << std::hex << kind.second;
     }
-    if (GetParam() == MmuMode::Exact) {
+    if (GetParam().mode == MmuMode::Exact) {
       EXPECT_EQ(blame.fetches, std::set<uint64_t>{Guest::kCode});
     }
     g.mmu.set_observer(nullptr);
@@ -136,7 +140,7 @@ TEST_P(Attribution, EachMissIsBlamedOnTheInstructionThatMadeIt) {
 
 TEST_P(Attribution, AFetchIsBlamedOnTheFirstInstructionThatNeedsThePage) {
   // nop x 3, then a 5-byte instruction that reaches one byte into the next page, then more there.
-  Guest g(GetParam());
+  Guest g(GetParam().mode, mib(64), 1000, TlbConfig{}, GetParam().by);
   Blame blame;
   blame.cpu = g.cpu.get();
   g.cpu->set_attribution(true);
@@ -154,7 +158,7 @@ TEST_P(Attribution, ChangesNoCount) {
   for (const bool on : {false, true}) {
     TlbConfig tlbs;
     tlbs.l1d_4k = {16, 4, Replacement::Fifo};
-    Guest g(GetParam(), mib(64), 1000, tlbs);
+    Guest g(GetParam().mode, mib(64), 1000, tlbs, GetParam().by);
     g.cpu->set_attribution(on);
     // 1: movups xmm0,[rdi]; add [rdi+8],eax; lock inc dword [rdi+0x1000]; add rdi,0x1000; dec ecx; jnz 1b; syscall
     g.code({0x0f, 0x10, 0x07, 0x01, 0x47, 0x08, 0xf0, 0xff, 0x87, 0, 0x10, 0, 0, 0x48, 0x81, 0xc7, 0, 0x10, 0, 0, 0xff, 0xc9, 0x75, 0xe8, 0x0f, 0x05});
@@ -174,8 +178,13 @@ TEST_P(Attribution, ChangesNoCount) {
   EXPECT_EQ(counters[0].walk_references, counters[1].walk_references);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, Attribution, testing::Values(MmuMode::Exact, MmuMode::Trap),
-                         [](const testing::TestParamInfo<MmuMode>& info) { return info.param == MmuMode::Exact ? "Exact" : "Trap"; });
+INSTANTIATE_TEST_SUITE_P(Modes, Attribution,
+                         testing::Values(Way{MmuMode::Exact, CountBy::TranslatedCode}, Way{MmuMode::Exact, CountBy::Hooks},
+                                         Way{MmuMode::Trap, CountBy::TranslatedCode}, Way{MmuMode::Trap, CountBy::Hooks}),
+                         [](const testing::TestParamInfo<Way>& info) {
+                           return std::string(info.param.mode == MmuMode::Exact ? "Exact" : "Trap") +
+                                  (info.param.by == CountBy::Hooks ? "ByHooks" : "");
+                         });
 
 }  // namespace
 }  // namespace vitro::hw

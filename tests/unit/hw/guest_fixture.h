@@ -16,10 +16,11 @@ class Guest {
  public:
   static constexpr uint64_t kCode = 0x400000, kData = 0x600000, kStack = 0x7ffff000;
 
-  explicit Guest(MmuMode mode, Bytes ram_size = mib(64), uint64_t instruction_ps = 1000, const TlbConfig& tlbs = {})
+  explicit Guest(MmuMode mode, Bytes ram_size = mib(64), uint64_t instruction_ps = 1000, const TlbConfig& tlbs = {},
+                 CountBy by = CountBy::TranslatedCode)
       : ram(Ram::create(ram_size).value()), mmu(*ram, tlbs, timing, tracer), clock(instruction_ps) {
     root_ = new_frame().address();
-    auto made = make_unicorn_cpu(*ram, mmu, clock, mode);
+    auto made = make_unicorn_cpu(*ram, mmu, clock, mode, by);
     EXPECT_TRUE(made.has_value()) << made.error().what;
     cpu = std::move(*made);
     mmu.load_cr3(root_, Pcid{1}, Mmu::KeepPcid::No);

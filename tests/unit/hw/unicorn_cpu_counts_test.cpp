@@ -158,8 +158,9 @@ struct Outcome {
 };
 
 // Random programs: loops of arithmetic, loads, stores, read-modify-writes, string instructions, calls and RDTSC on a few pages.
-Outcome run_random_program(uint64_t seed, MmuMode mode, bool precise, const TlbConfig& tlbs = {}) {
-  Guest g(mode, mib(64), 1000, tlbs);
+Outcome run_random_program(uint64_t seed, MmuMode mode, bool precise, const TlbConfig& tlbs = {},
+                           CountBy by = CountBy::TranslatedCode) {
+  Guest g(mode, mib(64), 1000, tlbs, by);
   Pager pager(g);
   g.cpu->set_fault_service(&pager);
   g.cpu->set_precise_faults(precise);
@@ -278,13 +279,41 @@ TEST(SameInEveryMode, TrapCountsTheMissesThatExactCountsWhereTheFirstLevelIgnore
     for (TlbGeometry* g : {&tlbs.l1d_4k, &tlbs.l1d_2m, &tlbs.l1d_1g}) g->policy = seed % 4 == 0 ? Replacement::Random : Replacement::Fifo;
     const MmuCounters exact = run_random_program(seed, MmuMode::Exact, false, tlbs).counters;
     EXPECT_GT(exact.l1d.misses, 50u);
-    for (const bool precise : {false, true}) {
-      const MmuCounters trap = run_random_program(seed, MmuMode::Trap, precise, tlbs).counters;
+    for (const auto& [precise, by] : {std::pair{false, CountBy::TranslatedCode}, {true, CountBy::TranslatedCode}, {false, CountBy::Hooks}, {true, CountBy::Hooks}}) {
+      SCOPED_TRACE(fmt::format("precise {} {}", precise, by == CountBy::Hooks ? "hooks" : "translated code"));
+      const MmuCounters trap = run_random_program(seed, MmuMode::Trap, precise, tlbs, by).counters;
       EXPECT_EQ(trap.l1d.misses, exact.l1d.misses);
       EXPECT_EQ(trap.l1i.accesses, exact.l1i.accesses);
       EXPECT_EQ(trap.l1i.misses, exact.l1i.misses);
       EXPECT_EQ(trap.l2.accesses, exact.l2.accesses);
       EXPECT_EQ(trap.walks, exact.walks);
+    }
+  }
+}
+
+// The two ways of counting have little in common below the Mmu: one sees every access, the other only those that change something.
+TEST(SameInEveryMode, TranslatedCodeCountsWhatHooksCount) {
+  for (uint64_t seed = 1; seed <= runs(4); ++seed) {
+    const Replacement policies[] = {Replacement::Lru, Replacement::TreePlru, Replacement::Fifo, Replacement::Random};
+    TlbConfig tlbs;
+    tlbs.seed = seed;
+    const unsigned entries[] = {64, 16, 8, 4};
+    tlbs.l1d_4k = {entries[seed / 4 % 4], seed % 2 ? 4u : 2u, policies[seed % 4]};
+    if (seed % 3 == 0) tlbs.l1i = {4, 2, policies[seed / 3 % 2]};
+    if (seed % 5 == 0) tlbs.l2 = {16, 4, Replacement::Lru};
+    for (const bool precise : {false, true}) {
+      SCOPED_TRACE(fmt::format("seed {} precise {}", seed, precise));
+      const Outcome hooks = run_random_program(seed, MmuMode::Exact, precise, tlbs, CountBy::Hooks);
+      const Outcome code = run_random_program(seed, MmuMode::Exact, precise, tlbs, CountBy::TranslatedCode);
+      ASSERT_EQ(code.stops, hooks.stops);
+      for (const auto level : {&MmuCounters::l1d, &MmuCounters::l1i, &MmuCounters::l2}) {
+        EXPECT_EQ((code.counters.*level).accesses, (hooks.counters.*level).accesses);
+        EXPECT_EQ((code.counters.*level).hits, (hooks.counters.*level).hits);
+        EXPECT_EQ((code.counters.*level).misses_by_access, (hooks.counters.*level).misses_by_access);
+      }
+      EXPECT_EQ(code.counters.walks, hooks.counters.walks);
+      EXPECT_EQ(code.counters.walk_references, hooks.counters.walk_references);
+      EXPECT_EQ(code.counters.dirty_walks, hooks.counters.dirty_walks);
     }
   }
 }
