@@ -7,6 +7,7 @@
 #include "vitro/base/check.h"
 #include "vitro/fs/vfs.h"
 #include "vitro/mm/address_space.h"
+#include "vitro/fs/notify.h"
 #include "vitro/mm/page_cache.h"
 
 namespace vitro::fs {
@@ -26,6 +27,7 @@ uint64_t device_readahead(Inode& inode) {
 
 File::File(std::shared_ptr<Inode> inode, unsigned flags) : inode_(std::move(inode)), flags_(flags) {
   if (!inode_) return;
+  ++inode_->open_files;
   readahead_.pages = device_readahead(*inode_);
   if (ErrorSequence* errors = inode_->write_errors()) seen_errors_ = errors->sample();
   if (ErrorSequence* errors = inode_->file_system().write_errors()) seen_file_system_errors_ = errors->sample();
@@ -33,6 +35,20 @@ File::File(std::shared_ptr<Inode> inode, unsigned flags) : inode_(std::move(inod
 
 File::~File() {
   if (holds_write_access_) --inode_->writers;
+  allow_writes();
+  if (inode_ && --inode_->open_files == 0) notify_if_gone(*inode_);
+}
+
+Status File::deny_writes() {
+  if (inode_->writers > 0) return fail(Errno::TextBusy);
+  if (!denies_writes_) ++inode_->write_denials;
+  denies_writes_ = true;
+  return {};
+}
+
+void File::allow_writes() {
+  if (denies_writes_) --inode_->write_denials;
+  denies_writes_ = false;
 }
 
 void File::hold_write_access() {

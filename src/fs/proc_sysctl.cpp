@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "fs/proc_physical.h"
+#include "fs/proc_settings.h"
 #include "fs/proc_tree.h"
 #include "vitro/mm/oom.h"
 #include "vitro/mm/reclaim.h"
@@ -190,6 +191,7 @@ void add_sysctl(PseudoDirectory& root, const ProcContext& c, std::vector<Tunable
   all.push_back(integer_tunable(
       "vm/user_reserve_kbytes", [&vm] { return static_cast<int64_t>(vm.user_reserve_kbytes); },
       [&vm](int64_t v) { vm.user_reserve_kbytes = static_cast<uint64_t>(v); }, 0, INT64_MAX >> 11));
+  for (Tunable& t : fixed_settings(c.vfs, processes)) all.push_back(std::move(t));
   for (Tunable& t : physical_tunables(vm)) all.push_back(std::move(t));
   for (Tunable& t : tunables) all.push_back(std::move(t));
   add_tunables(root, std::move(all));

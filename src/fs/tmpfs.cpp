@@ -36,6 +36,7 @@ Result<std::shared_ptr<File>> Vfs::make_memfd(std::string name, unsigned flags) 
   auto file = TRY(inode->open(kOpenReadWrite | kOpenLargeFile, OpenContext{&root}));
   TRY(adopt(*file, "/memfd:" + name + " (deleted)"));
   file->hold_write_access();
+  if (flags & kMemfdAllowSealing) *inode->seals() &= ~Inode::kSealSeal;
   return file;
 }
 

@@ -104,7 +104,18 @@ Status TreeInode::sync(Sync what, Bytes from, Bytes to) {
   return metadata || volume->committing() ? volume->commit() : volume->flush();
 }
 
+// mm/shmem.c: shmem_write_begin, which is asked for one page at a time: those below the end can be written still.
 Result<uint64_t> TreeInode::prepare_write(uint64_t offset, uint64_t count) {
+  if (sealed(kSealWrite | kSealFutureWrite)) return fail(Errno::NotPermitted);
+  if (sealed(kSealGrow) && offset + count > node_.size) {
+    const uint64_t stop = node_.size & ~kPageOffsetMask;
+    if (stop <= offset) return fail(Errno::NotPermitted);
+    count = stop - offset;
+  }
+  return reserve_range(offset, count);
+}
+
+Result<uint64_t> TreeInode::reserve_range(uint64_t offset, uint64_t count) {
   const uint64_t first = offset / kPageSize, last = (offset + count - 1) / kPageSize;
   TRY(fs_.begin_change(last - first + 8));
   TRY(fs_.keep_on_disk(node_));
@@ -144,6 +155,7 @@ void TreeInode::content_read() {
 Status TreeInode::resize(uint64_t size) {
   if (node_.type() != kRegular) return fail(Errno::Invalid);
   if (size > max_size()) return fail(Errno::FileTooBig);
+  if ((size < node_.size && sealed(kSealShrink)) || (size > node_.size && sealed(kSealGrow))) return fail(Errno::NotPermitted);
   if (size < node_.size) {
     // The last page's block keeps what lies beyond the new end unless the page is cleared there and written again (fs/buffer.c: block_truncate_page).
     const PageIndex tail{size / kPageSize};
@@ -173,16 +185,18 @@ Status TreeInode::zero_range(uint64_t from, uint64_t to) {
 
 Status TreeInode::allocate(int mode, uint64_t offset, uint64_t length) {
   if (!page_cache()) return fail(Errno::NotSupported);
+  const uint64_t end = offset + length;
+  if ((mode & kPunchHole) && sealed(kSealWrite | kSealFutureWrite)) return fail(Errno::NotPermitted);
+  if (!(mode & kPunchHole) && end > node_.size && sealed(kSealGrow)) return fail(Errno::NotPermitted);
   TRY(fs_.begin_change());
   TRY(fs_.keep_on_disk(node_));
-  const uint64_t end = offset + length;
   switch (mode) {
     case 0:
     case kKeepSize: {
       const uint64_t first = offset / kPageSize, last = (end - 1) / kPageSize;
       const uint64_t room = fs_.store() ? fs_.store()->free_blocks() : fs_.vfs()->services().vm->physical().allocator().managed_frames().value();
       if (last - first >= room + node_.blocks.count()) return fail(Errno::NoSpace);
-      if (TRY(prepare_write(offset, length)) < length) return fail(Errno::NoSpace);
+      if (TRY(reserve_range(offset, length)) < length) return fail(Errno::NoSpace);
       // Without a disk the pages themselves are the space (mm/shmem.c: shmem_fallocate).
       for (uint64_t page = first; !fs_.store() && page <= last; ++page)
         if (auto got = pages_->get(PageIndex{page}); !got) return fail(Errno::NoSpace);

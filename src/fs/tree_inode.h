@@ -48,6 +48,9 @@ class TreeInode final : public Inode, public mm::FileBacking {
   std::shared_ptr<void> hold() override { return shared_from_this(); }
   Bytes size() const override { return Bytes{node_.size}; }
 
+  // mm/memfd.c: memfd_file_seals_ptr: every file of a tmpfs has them.
+  uint32_t* seals() override { return !fs_.store() && node_.type() == kRegular ? &seals_ : nullptr; }
+
   TreeNode& node() { return node_; }
   bool has_pages() const { return pages_ && pages_->cached_pages() != Pages{0}; }
 
@@ -57,6 +60,7 @@ class TreeInode final : public Inode, public mm::FileBacking {
   Status may_add(std::string_view name);
   Status reserve_removal(std::string_view name, TreeNode& child);
   Status resize(uint64_t size);
+  Result<uint64_t> reserve_range(uint64_t offset, uint64_t count);
   void read_lower(uint64_t page, Into pages, Done done);
   Status zero_range(uint64_t from, uint64_t to);
   void changed() {
@@ -68,6 +72,7 @@ class TreeInode final : public Inode, public mm::FileBacking {
   TreeNode& node_;
   mm::SlabObject memory_;
   std::unique_ptr<mm::PageCache> pages_;
+  uint32_t seals_ = kSealSeal;   // only a memfd that asked for it can be sealed further
 };
 
 }  // namespace vitro::fs

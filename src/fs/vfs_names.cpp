@@ -2,6 +2,7 @@
 #include "fs/path_walk.h"
 #include "fs/vfs_rights.h"
 #include "fs/vfs_state.h"
+#include "vitro/fs/notify.h"
 #include "vitro/fs/vfs.h"
 
 namespace vitro::fs {
@@ -28,7 +29,17 @@ Result<NewName> new_name(PathWalk& walk, const Credentials& who, const DentryRef
 Status instantiate(Vfs::State& state, const NewName& made, Result<std::shared_ptr<Inode>> inode) {
   if (!inode) return fail(inode.error());
   state.dentries.instantiate(*made.dentry, std::move(*inode));
+  notify(*made.last.directory->inode, kNotifyCreate | (is_directory(*made.dentry) ? kNotifyDirectory : 0), made.last.name);
   return {};
+}
+
+// fsnotify_change
+uint32_t events_of(const AttributeChange& c) {
+  uint32_t what = 0;
+  if (c.uid || c.gid || c.mode || (c.accessed && c.modified)) what |= kNotifyAttributes;
+  if (c.size || (c.modified && !c.accessed)) what |= kNotifyModify;
+  if (c.accessed && !c.modified) what |= kNotifyAccess;
+  return what;
 }
 
 }  // namespace
@@ -74,6 +85,8 @@ Status Vfs::link(const PathContext& c, const DentryRef& old_at, std::string_view
   if ((a.mode & kTypeMask) == kDirectory) return fail(Errno::NotPermitted);
   TRY(made.last.directory->inode->link(made.last.name, *old->inode));
   state_->dentries.instantiate(*made.dentry, old->inode);
+  notify(*old->inode, kNotifyAttributes);  // one link more
+  notify(*made.last.directory->inode, kNotifyCreate, made.last.name);
   return {};
 }
 
@@ -85,7 +98,11 @@ Status Vfs::unlink(const PathContext& c, const DentryRef& at, std::string_view p
   if (d->inode && last.trailing_slash) return fail(is_directory(*d) ? Errno::IsDirectory : Errno::NotDirectory);
   TRY(may_delete(credentials_of(c), *last.directory, *d, false));
   TRY(last.directory->inode->unlink(last.name));
+  const std::shared_ptr<Inode> inode = d->inode;
   state_->dentries.remove(d);
+  notify(*inode, kNotifyAttributes);  // one link less
+  notify_if_gone(*inode);
+  notify(*last.directory->inode, kNotifyDelete, last.name);
   return {};
 }
 
@@ -101,7 +118,10 @@ Status Vfs::remove_directory(const PathContext& c, const DentryRef& at, std::str
   const DentryRef d = TRY(walk.find(last));
   TRY(may_delete(credentials_of(c), *last.directory, *d, true));
   TRY(last.directory->inode->remove_directory(last.name));
+  const std::shared_ptr<Inode> inode = d->inode;
   state_->dentries.remove(d);
+  notify_if_gone(*inode);
+  notify(*last.directory->inode, kNotifyDelete | kNotifyDirectory, last.name);
   return {};
 }
 
@@ -128,7 +148,7 @@ Status Vfs::rename(const PathContext& c, const DentryRef& old_at, std::string_vi
   // A mount on either name: the walk crossed it, so the dentry found is another mount's root.
   if (source->mount != from.directory->mount || target->mount != from.directory->mount) return fail(Errno::Busy);
 
-  if (source->inode == target->inode && !exchange) return {};  // two links to one file: nothing to do (POSIX)
+  if (source->inode == target->inode) return {};  // two links to one file, or one name: nothing to do (POSIX; vfs_rename exchanges them as little)
   TRY(may_delete(who, *from.directory, *source, source_directory));
   if (!target->inode) {
     TRY(may_create(who, *to.directory));
@@ -143,7 +163,22 @@ Status Vfs::rename(const PathContext& c, const DentryRef& old_at, std::string_vi
     if (exchange && target_directory && !permitted(target->inode->attributes(), who, kMayWrite)) return fail(Errno::Access);
   }
   TRY(from.directory->inode->rename(from.name, *to.directory->inode, to.name, flags));
+  const std::shared_ptr<Inode> moved = source->inode, other = target->inode;
   state_->dentries.move(source, target, exchange);
+  // fsnotify_move
+  const auto told = [&](const LastComponent& was, const LastComponent& is, Inode& inode, bool directory) {
+    const uint32_t kind = directory ? kNotifyDirectory : 0, cookie = ++state_->move_cookie;
+    notify(*was.directory->inode, kNotifyMovedFrom | kind, was.name, cookie);
+    notify(*is.directory->inode, kNotifyMovedTo | kind, is.name, cookie);
+    notify(inode, kNotifyMoveSelf);
+  };
+  told(from, to, *moved, source_directory);
+  if (exchange) {
+    told(to, from, *other, target_directory);
+  } else if (other) {
+    if (!target_directory) notify(*other, kNotifyAttributes);
+    notify_if_gone(*other);
+  }
   return {};
 }
 
@@ -162,7 +197,9 @@ Status Vfs::change_attributes(const PathContext& c, const DentryRef& at, std::st
   if (change.mode && is_symlink(*d)) return fail(Errno::NotSupported);
   if (read_only(*d)) return fail(Errno::ReadOnly);
   TRY(may_change(who, a, change));
-  return d->inode->set_attributes(change);
+  TRY(d->inode->set_attributes(change));
+  notify(*d, events_of(change));
+  return {};
 }
 
 Status Vfs::change_attributes(const PathContext& c, File& file, const AttributeChange& wanted) {
@@ -171,12 +208,15 @@ Status Vfs::change_attributes(const PathContext& c, File& file, const AttributeC
   if (change.size) {
     if (*change.size > kMaxOffset) return fail(Errno::Invalid);
     TRY(file.truncate(*change.size));
+    notify(file, kNotifyModify);
     change.size.reset();
   }
   if (file.dentry() && read_only(*file.dentry())) return fail(Errno::ReadOnly);
   TRY(may_change(credentials_of(c), file.inode().attributes(), change));
   if (!change.mode && !change.uid && !change.gid && !change.accessed && !change.modified) return {};
-  return file.inode().set_attributes(change);
+  TRY(file.inode().set_attributes(change));
+  notify(file, events_of(change));
+  return {};
 }
 
 }  // namespace vitro::fs

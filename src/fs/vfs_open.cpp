@@ -2,6 +2,7 @@
 #include "fs/path_walk.h"
 #include "fs/vfs_rights.h"
 #include "fs/vfs_state.h"
+#include "vitro/fs/notify.h"
 #include "vitro/fs/vfs.h"
 
 namespace vitro::fs {
@@ -86,6 +87,7 @@ Result<std::shared_ptr<File>> Vfs::open(const PathContext& c, const DentryRef& a
         if (!inode) return fail(inode.error());
         state_->dentries.instantiate(*d, std::move(*inode));
         created = true;
+        notify(*last.directory->inode, kNotifyCreate, last.name);
         break;
       }
       if (flags & kOpenExclusive) return fail(Errno::Exists);
@@ -127,7 +129,9 @@ Result<std::shared_ptr<File>> Vfs::open(const PathContext& c, const DentryRef& a
     AttributeChange change;
     change.size = 0;
     TRY(d->inode->set_attributes(change));
+    notify(*d, kNotifyModify);
   }
+  notify(*file, kNotifyOpen);
   return file;
 }
 

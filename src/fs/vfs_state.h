@@ -25,6 +25,7 @@ struct Vfs::State {
   std::shared_ptr<FileSystem> memory_files;    // memfd: a tmpfs that is mounted nowhere
   JobControl* jobs = nullptr;
   KernelLog kernel_log;
+  uint32_t move_cookie = 0;                    // ties the two halves of a rename together (notify.h)
 };
 
 // One object of guest memory for something the VFS keeps. When there is none, unused dentries and inodes go first. NoMemory. Nothing is charged

@@ -70,7 +70,9 @@ Result<OpenImage> open_interpreter(Kernel::State& s, Task& t, const OpenImage& p
     return refused(Errno::ExecFormat);
   }
   TRY(read_exactly(s, **file, 0, head));
+  const std::shared_ptr<fs::File> interpreter = *file;
   auto image = open_image(s, std::move(*file), head, size, reason);
+  interpreter->allow_writes();  // only the program itself stays protected (load_elf_binary)
   if (!image) return refused(image.error());
   return image;
 }

@@ -55,6 +55,7 @@ Result<std::shared_ptr<fs::File>> open_executable(Kernel::State& s, Task& t, con
     return refuse(Errno::Access, "it is not executable (no x permission)");
   auto file = inode.open(fs::kOpenRead | fs::kOpenLargeFile, s.kernel.open_context(t));
   if (!file) return refuse(file.error(), "it cannot be opened");
+  if (auto denied = (*file)->deny_writes(); !denied) return refuse(denied.error(), "it is open for writing");
   auto memory = s.vm.physical().caches().allocate(mm::KernelCache::Filp, mm::Gfp::KernelAccount);
   if (!memory) return refuse(Errno::NoMemory, "not enough memory");
   if (!(*file)->memory) (*file)->memory = std::move(*memory);
@@ -225,7 +226,7 @@ Status switch_program(Kernel::State& s, Task& t, const ProgramStart& program, st
   s.tracer.set_task(t.tid, t.comm);
   t.alternate_stack = {};
   t.robust_list = t.robust_list_size = 0;
-  t.rseq_area = 0, t.rseq_length = t.rseq_signature = 0;
+  t.rseq_area = 0, t.rseq_length = t.rseq_signature = 0, t.rseq_event = false;
   t.restart_block = nullptr;
   t.dumpable = true;
   t.fault_address = t.fault_error_code = t.fault_vector = 0;

@@ -105,7 +105,10 @@ void Kernel::State::exit_process(Process& p) {
   cancel_timers(p);
   auto files = std::move(p.files);
   files.reset();
-  if (syscalls) syscalls->descriptors_closed();
+  if (syscalls) {
+    syscalls->descriptors_closed();
+    syscalls->process_ended(p);
+  }
   auto fs_context = std::move(p.fs);
   fs_context.reset();
   // disassociate_ctty: the session leader takes the terminal along.

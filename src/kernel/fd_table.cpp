@@ -4,6 +4,8 @@
 #include <bit>
 #include <utility>
 
+#include "vitro/fs/notify.h"
+
 namespace vitro::kernel {
 namespace {
 
@@ -33,7 +35,10 @@ Result<std::shared_ptr<fs::File>> FdTable::get(int fd) const {
 }
 
 // The last descriptor of a description is closed here, wherever it was copied to by fork or dup.
-FdTable::Descriptor::~Descriptor() { file->released(); }
+FdTable::Descriptor::~Descriptor() {
+  fs::notify(*file, file->writable() ? fs::kNotifyCloseWrite : fs::kNotifyCloseNoWrite);
+  file->released();
+}
 
 // dup gives us the File alone; its other descriptor is one of ours.
 std::shared_ptr<FdTable::Descriptor> FdTable::descriptor_of(std::shared_ptr<fs::File> file) const {

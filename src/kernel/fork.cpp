@@ -98,6 +98,7 @@ Result<Pid> Kernel::clone(Task& parent, const CloneArguments& a) {
   t.set_child_tid = flags & kCloneChildSetTid ? a.child_tid : 0;
   if (!(flags & kCloneVm)) {
     t.rseq_area = parent.rseq_area, t.rseq_length = parent.rseq_length, t.rseq_signature = parent.rseq_signature;
+    t.rseq_event = t.rseq_area != 0;
   }
   t.context = s.cpu.make_context();
   s.cpu.save(*t.context);  // the parent's registers: it is current

@@ -171,6 +171,7 @@ Scheduler::Totals Scheduler::totals() const {
 void Scheduler::leave_cpu() {
   Task& me = *current_;
   CHECK(!in_event_, "a callback of the event queue waits");
+  me.rseq_event = me.rseq_area != 0;
   account_system();
   update_current();
   last_.state = state_letter(me, me.state == TaskState::Running);

@@ -58,6 +58,9 @@ void Kernel::State::handle_signals(Task& t) {
       const SignalAction chosen = action;
       if (action.flags & kSaResetHand) action.handler = kDefault;
       restart_for_handler(t, chosen);
+      // The frame must lead back to the abort handler, not into the sequence (rseq_signal_deliver).
+      t.rseq_event = t.rseq_area != 0;
+      settle_rseq(t);
       if (!push_frame(t, *info, chosen)) {
         force_default(t, kSigSegv);  // also when the handler was SIGSEGV's own: no endless loop
         continue;

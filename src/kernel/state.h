@@ -87,6 +87,7 @@ struct Kernel::State final : SchedulerPort {
   bool wants_signal(const Task& t, int signal) const;
   void flush(Process& p, SignalSet set);
   std::optional<SignalInfo> dequeue(Task& t, SignalSet allowed);
+  void settle_rseq(Task& t);
   void handle_signals(Task& t);
   void group_stop(Task& t, int signal);
   void participate_in_stop(Task& t);

@@ -144,7 +144,11 @@ bool Kernel::State::return_to_user(Task& t) {
       kernel.set_blocked(t, *std::exchange(t.saved_mask, std::nullopt));
       continue;
     }
-    if (!scheduler.preemption_pending()) return true;
+    if (!scheduler.preemption_pending()) {
+      if (!t.rseq_event) return true;
+      settle_rseq(t);
+      continue;
+    }
     scheduler.preempt_if_needed();
     check_cpu_timers(t);
   }

@@ -135,6 +135,10 @@ void HostTerminal::apply() {
   t.input &= fs::kIUtf8;
   t.output = output_;
   t.local &= ~(fs::kISig | fs::kICanon | fs::kEcho | fs::kEchoNl | fs::kIExten);
+  if (keeps_interrupt_key_) {
+    t.local |= fs::kISig;
+    t.cc[fs::kVQuit] = t.cc[fs::kVSusp] = 0;  // _POSIX_VDISABLE
+  }
   t.cc[fs::kVMin] = 1;
   t.cc[fs::kVTime] = 0;
   alignas(8) unsigned char buffer[64] = {};
@@ -167,6 +171,18 @@ void HostTerminal::continued() {
     g_saved.fd = fd_;
     apply();
   }
+}
+
+void HostTerminal::lend() {
+  if (!raw_) return;
+  if (on_raw) on_raw(false);
+  restore_host_terminal();
+}
+
+void HostTerminal::taken_back() {
+  if (!raw_) return;
+  continued();
+  if (on_raw) on_raw(true);
 }
 
 // As the host's own line discipline would have done it.

@@ -32,6 +32,11 @@ class HostTerminal final : public fs::TtyDevice {
   bool gone() const { return gone_; }
   // vitro was stopped and continues: whoever had the terminal meanwhile has changed it.
   void continued();
+  // The key that interrupts (Ctrl-C) stays the host's even while everything else that is typed is the guest's.
+  void keep_interrupt_key(bool keep) { keeps_interrupt_key_ = keep; }
+  // For a while the terminal is the host's again, as it was found.
+  void lend();
+  void taken_back();
   // Called around each output of the guest: others print there too.
   std::function<void()> before_output;
   std::function<void(char last)> after_output;
@@ -53,7 +58,7 @@ class HostTerminal final : public fs::TtyDevice {
   void write_all(std::span<const uint8_t> bytes);
   int fd_, out_fd_;
   uint64_t device_ = 0;
-  bool raw_ = false, gone_ = false;
+  bool raw_ = false, gone_ = false, keeps_interrupt_key_ = false;
   uint32_t output_ = 0;   // Termios::output as the guest wants it
 };
 

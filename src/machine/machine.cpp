@@ -326,6 +326,16 @@ Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::
   return exit;
 }
 
+void Machine::set_interrupt_handler(std::function<bool()> handler) {
+  interrupt_handler_ = std::move(handler);
+  if (host_terminal_) host_terminal_->keep_interrupt_key(interrupt_handler_ != nullptr);
+}
+void Machine::borrow_terminal() {
+  if (host_terminal_) host_terminal_->lend();
+}
+void Machine::return_terminal() {
+  if (host_terminal_) host_terminal_->taken_back();
+}
 void Machine::set_output_listener(OutputListener* listener) { console_->set_output_listener(listener); }
 // Requests that are on their way complete, and an image is left with everything in its place.
 Result<void, UserError> Machine::power_off() {

@@ -25,6 +25,7 @@ Result<VmFlag> file_flags(const MmapRequest& r, VmFlag flags) {
     if (has(flags, VmFlag::Write) && !r.file->opened_for_write()) return fail(Errno::Access);
     flags = flags | VmFlag::Shared | VmFlag::MayShare;
     if (!r.file->opened_for_write()) flags = flags & ~(VmFlag::MayWrite | VmFlag::Shared);
+    if (r.never_writable) flags = flags & ~VmFlag::MayWrite;
   }
   if (!r.file->opened_for_read()) return fail(Errno::Access);
   if (r.grows_down) return fail(Errno::Invalid);

@@ -106,6 +106,11 @@ void PageCache::set_accounted_up_front() { state_->accounted_up_front = true; }
 void PageCache::add_mapping(Vma& vma) { state_->mappings.push_back(vma); }
 void PageCache::remove_mapping(Vma& vma) { state_->mappings.remove(vma); }
 bool PageCache::mapped() const { return !state_->mappings.empty(); }
+bool PageCache::mapped_for_writing() const {
+  for (const Vma& v : state_->mappings)
+    if (has(v.flags, VmFlag::Shared) && has(v.flags, VmFlag::MayWrite)) return true;
+  return false;
+}
 
 ShadowNodes* PageCache::State::shadow_nodes() const { return has_storage() ? &vm.state().shadow_nodes : nullptr; }
 

@@ -151,7 +151,10 @@ struct Monitor::State final : kernel::Watcher {
         continue;
       }
       std::string line;
-      switch (input.read_line(line)) {
+      machine->borrow_terminal();
+      const MonitorInput::Outcome outcome = input.read_line(line);
+      machine->return_terminal();
+      switch (outcome) {
         case MonitorInput::Outcome::Interrupted: interrupts_seen = true; continue;
         case MonitorInput::Outcome::End: quit = true; return;
         case MonitorInput::Outcome::Line: break;

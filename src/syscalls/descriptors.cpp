@@ -2,6 +2,7 @@
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 #include "syscalls/runtime.h"
+#include "vitro/mm/page_cache.h"
 
 namespace vitro::syscalls {
 namespace {
@@ -119,6 +120,19 @@ Result<long> lock_call(Context& c, const std::shared_ptr<fs::File>& file, int co
   return set_lock(c, file, f, owner, command == kSetLkw || command == kOfdSetLkw, by_process);
 }
 
+// mm/memfd.c: memfd_add_seals
+Status add_seals(fs::File& file, unsigned wanted) {
+  using fs::Inode;
+  if (!file.writable()) return fail(Errno::NotPermitted);
+  if (wanted & ~(Inode::kSealSeal | Inode::kSealShrink | Inode::kSealGrow | Inode::kSealWrite | Inode::kSealFutureWrite)) return fail(Errno::Invalid);
+  uint32_t* seals = file.inode().seals();
+  if (!seals) return fail(Errno::Invalid);
+  if (*seals & Inode::kSealSeal) return fail(Errno::NotPermitted);
+  if ((wanted & Inode::kSealWrite) && !(*seals & Inode::kSealWrite) && file.inode().page_cache() && file.inode().page_cache()->mapped_for_writing()) return fail(Errno::Busy);
+  *seals |= wanted;
+  return {};
+}
+
 }  // namespace
 
 Result<long> sys_dup(Context& c) {
@@ -174,8 +188,11 @@ Result<long> sys_fcntl(Context& c) {
     case kGetPipeSize:
       return static_cast<long>(TRY(file->pipe_size()));
     case kSetPipeSize: return static_cast<long>(TRY(file->set_pipe_size(unsigned_argument(c, 2), privileged(c))));
-    case kAddSeals:
-    case kGetSeals:
+    case kAddSeals: return done(add_seals(*file, unsigned_argument(c, 2)));
+    case kGetSeals: {
+      const uint32_t* seals = file->inode().seals();
+      return seals ? Result<long>{*seals} : fail(Errno::Invalid);
+    }
     case kSetOwn:
     case kSetSig:
     default: return fail(Errno::Invalid);

@@ -7,19 +7,24 @@
 #include <string>
 
 #include "syscalls/runtime.h"
+#include "syscalls/message_queues.h"
+#include "syscalls/semaphore_sets.h"
 #include "syscalls/shared_segments.h"
 #include "syscalls/socket_inode.h"
 #include "syscalls/socket_names.h"
 #include "syscalls/strace.h"
 #include "syscalls/timers.h"
+#include "syscalls/unix_socket.h"
 #include "vitro/base/trace.h"
 #include "vitro/syscalls/table.h"
 
 namespace vitro::syscalls {
 
 Runtime::Runtime()
-    : timers(std::make_unique<PosixTimers>()), segments(std::make_unique<SharedSegments>()), sockets(std::make_unique<SocketNames>()) {
+    : timers(std::make_unique<PosixTimers>()), segments(std::make_unique<SharedSegments>()),
+      semaphores(std::make_unique<SemaphoreSets>()), queues(std::make_unique<MessageQueues>()), sockets(std::make_unique<SocketNames>()) {
   sockets->file_system = make_socket_file_system();
+  sockets->garbage = std::make_shared<SocketGarbage>();
 }
 Runtime::~Runtime() = default;
 
@@ -58,7 +63,9 @@ class Table final : public kernel::SyscallTable {
   void descriptors_closed() override {
     runtime_.record_locks.owners_may_be_gone();
     runtime_.whole_locks.owners_may_be_gone();
+    runtime_.sockets->garbage->collect();
   }
+  void process_ended(kernel::Process& process) override { runtime_.semaphores->process_ended(process.pid); }
   std::string_view name_of(uint64_t number) const override {
     const Entry* entry = find(number);
     return entry ? entry->name : "an unknown system call";

@@ -4,6 +4,7 @@
 #include "syscalls/arguments.h"
 #include "syscalls/file_io.h"
 #include "syscalls/handlers.h"
+#include "vitro/fs/notify.h"
 
 namespace vitro::syscalls {
 namespace {
@@ -17,12 +18,14 @@ struct End {
   Result<size_t> read(Context& c, std::span<std::byte> to) {
     BufferSink sink{to};
     auto n = offset ? file->read_at(*offset, to.size(), sink, c.kernel) : file->read(to.size(), sink, c.kernel);
+    if (n && *n > 0) fs::notify(*file, fs::kNotifyAccess);
     if (n && offset) *offset += *n;
     return n;
   }
   Result<size_t> write(Context& c, std::span<const std::byte> from) {
     BufferSource source{from};
     auto n = offset ? file->write_at(*offset, from.size(), source, c.kernel) : file->write(from.size(), source, c.kernel);
+    if (n && *n > 0) fs::notify(*file, fs::kNotifyModify);
     if (n && offset) *offset += *n;
     return n;
   }

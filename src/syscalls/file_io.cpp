@@ -4,6 +4,7 @@
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 #include "syscalls/user_io.h"
+#include "vitro/fs/notify.h"
 #include "vitro/fs/tty.h"
 
 namespace vitro::syscalls {
@@ -32,20 +33,22 @@ namespace {
 
 enum class At : bool { Position, Offset };
 
-Result<long> finish_read(Context& c, Result<size_t> n) {
+Result<long> finish_read(Context& c, fs::File& file, Result<size_t> n) {
   ++c.task.io_syscr;
   if (!n) return fail(n.error());
+  if (*n > 0) fs::notify(file, fs::kNotifyAccess);
   c.task.io_rchar += *n;
   charge_copy(c, *n);
   return static_cast<long>(*n);
 }
 
-Result<long> finish_write(Context& c, Result<size_t> n) {
+Result<long> finish_write(Context& c, fs::File& file, Result<size_t> n) {
   ++c.task.io_syscw;
   if (!n) {
     if (n.error() == Errno::BrokenPipe) send_own_signal(c, kernel::kSigPipe);
     return fail(n.error());
   }
+  if (*n > 0) fs::notify(file, fs::kNotifyModify);
   c.task.io_wchar += *n;
   charge_copy(c, *n);
   return static_cast<long>(*n);
@@ -61,20 +64,20 @@ bool nothing_to_do(fs::File& file, uint64_t count) {
 Result<long> read_segments(Context& c, fs::File& file, std::span<const UserIovec> segments, uint64_t total, At where, int64_t offset) {
   if (!file.readable()) return fail(Errno::BadFile);
   if (where == At::Offset && offset + static_cast<int64_t>(total) < offset) return fail(Errno::Invalid);
-  if (nothing_to_do(file, total)) return finish_read(c, 0);
+  if (nothing_to_do(file, total)) return finish_read(c, file, 0);
   UserSegments sink{c.user, segments};
-  if (where == At::Offset) return finish_read(c, file.read_at(static_cast<uint64_t>(offset), total, sink, c.kernel));
-  return finish_read(c, file.read(total, sink, c.kernel));
+  if (where == At::Offset) return finish_read(c, file, file.read_at(static_cast<uint64_t>(offset), total, sink, c.kernel));
+  return finish_read(c, file, file.read(total, sink, c.kernel));
 }
 
 Result<long> write_segments(Context& c, fs::File& file, std::span<const UserIovec> segments, uint64_t total, At where, int64_t offset) {
   if (!file.writable()) return fail(Errno::BadFile);
   if (where == At::Offset && offset + static_cast<int64_t>(total) < offset) return fail(Errno::Invalid);
-  if (nothing_to_do(file, total)) return finish_write(c, 0);
+  if (nothing_to_do(file, total)) return finish_write(c, file, 0);
   total = TRY(limit_write(c, file, where == At::Offset ? static_cast<uint64_t>(offset) : file.position, total));
   UserSegments source{c.user, segments};
-  if (where == At::Offset) return finish_write(c, file.write_at(static_cast<uint64_t>(offset), total, source, c.kernel));
-  return finish_write(c, file.write(total, source, c.kernel));
+  if (where == At::Offset) return finish_write(c, file, file.write_at(static_cast<uint64_t>(offset), total, source, c.kernel));
+  return finish_write(c, file, file.write(total, source, c.kernel));
 }
 
 // One buffer: arguments 1 and 2 are its address and length.

@@ -12,6 +12,10 @@ Function sys_mmap, sys_munmap, sys_mprotect, sys_pkey_mprotect, sys_pkey_alloc, 
     sys_munlock, sys_mlockall, sys_munlockall, sys_brk, sys_membarrier;
 // shared_memory.cpp
 Function sys_shmget, sys_shmat, sys_shmdt, sys_shmctl, sys_memfd_create;
+// inotify.cpp
+Function sys_inotify_init, sys_inotify_init1, sys_inotify_add_watch, sys_inotify_rm_watch;
+// semaphores.cpp, messages.cpp
+Function sys_semget, sys_semop, sys_semtimedop, sys_semctl, sys_msgget, sys_msgsnd, sys_msgrcv, sys_msgctl;
 // file_open.cpp
 Function sys_open, sys_openat, sys_openat2, sys_creat, sys_close, sys_close_range, sys_access, sys_faccessat, sys_faccessat2;
 // file_io.cpp

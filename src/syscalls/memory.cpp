@@ -99,6 +99,11 @@ Result<long> sys_mmap(Context& c) {
   request.populate = (flags & (kMapPopulate | kMapNonBlock)) == kMapPopulate || request.locked;
   if (file) {
     TRY(check_file_rights(*file, flags, prot));
+    if (request.shared && file->writable()) {  // mm/shmem.c: shmem_mmap, and the file's count of writable mappings
+      if (file->inode().sealed(fs::Inode::kSealWrite)) return fail(Errno::NotPermitted);
+      request.never_writable = file->inode().sealed(fs::Inode::kSealFutureWrite);
+      if (request.never_writable && (prot & kProtWrite)) return fail(Errno::NotPermitted);
+    }
     request.file = TRY(file->map(request.shared));
     request.offset = Bytes{request.file ? c[5] : 0};
   }

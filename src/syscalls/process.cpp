@@ -263,7 +263,6 @@ Result<long> sys_personality(Context& c) {
   return old;
 }
 
-// Restartable sequences would have to be cut short whenever a task is preempted; this is a kernel built without them, which C libraries take as an answer.
-Result<long> sys_rseq(Context&) { return fail(Errno::NoSyscall); }
+Result<long> sys_rseq(Context& c) { return c.kernel.rseq(c.task, c[0], unsigned_argument(c, 1), unsigned_argument(c, 2), unsigned_argument(c, 3)); }
 
 }  // namespace vitro::syscalls

@@ -16,6 +16,8 @@ namespace vitro::syscalls {
 class PosixTimers;
 class SharedSegments;
 class SocketNames;
+class SemaphoreSets;
+class MessageQueues;
 
 struct Runtime {
   Runtime();
@@ -24,6 +26,8 @@ struct Runtime {
   RecordLocks whole_locks;          // flock(2): always the whole file, by open file description
   std::unique_ptr<PosixTimers> timers;
   std::unique_ptr<SharedSegments> segments;
+  std::unique_ptr<SemaphoreSets> semaphores;
+  std::unique_ptr<MessageQueues> queues;
   std::unique_ptr<SocketNames> sockets;
   std::bitset<512> warned;          // missing calls that were logged
 };

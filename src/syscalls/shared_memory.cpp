@@ -34,7 +34,7 @@ void SharedSegments::sweep() {
 
 namespace {
 
-constexpr int kCreate = 01000, kExclusive = 02000, kHugeTlb = 04000;
+constexpr int kHugeTlb = 04000;
 constexpr unsigned kReadOnly = 010000, kRound = 020000, kRemap = 040000, kExecute = 0100000;
 
 // A segment as it is mapped: the device and inode that /proc/PID/maps shows for it are the segment's number.
@@ -59,25 +59,6 @@ class AttachedSegment final : public mm::MappedFile {
   int id_;
 };
 
-bool permitted(Context& c, const SharedSegments::Segment& s, unsigned wanted) {
-  fs::Attributes a;
-  a.mode = fs::kRegular | (s.mode & 0777);
-  a.uid = s.uid;
-  a.gid = s.gid;
-  fs::Credentials who = c.task.process->credentials;
-  if (who.euid == 0 || who.euid == s.creator_uid) a.uid = who.fsuid;
-  return who.euid == 0 || fs::permitted(a, who, wanted);
-}
-
-int64_t now_seconds(Context& c) { return static_cast<int64_t>(c.kernel.realtime().value() / 1'000'000'000); }
-
-struct UserIpcPerm {
-  int32_t key;
-  uint32_t uid, gid, creator_uid, creator_gid, mode;
-  uint16_t sequence, pad;
-  uint32_t pad1;
-  uint64_t unused[2];
-};
 struct UserShmid {
   UserIpcPerm perm;
   uint64_t size;
@@ -85,11 +66,11 @@ struct UserShmid {
   int32_t creator, last;
   uint64_t attachments, unused[2];
 };
-static_assert(sizeof(UserIpcPerm) == 48 && sizeof(UserShmid) == 112);
+static_assert(sizeof(UserShmid) == 112);
 
 UserShmid state_of(const SharedSegments::Segment& s) {
   UserShmid u{};
-  u.perm = {s.key, s.uid, s.gid, s.creator_uid, s.creator_gid, s.mode, 0, 0, 0, {}};
+  u.perm = user_form(s);
   u.size = s.size;
   u.attached_time = s.attached_time;
   u.detached_time = s.detached_time;
@@ -108,13 +89,12 @@ Result<long> sys_shmget(Context& c) {
   SharedSegments& segments = *c.runtime.segments;
   if (key != 0) {
     if (SharedSegments::Segment* s = segments.find_key(key)) {
-      if ((flags & kCreate) && (flags & kExclusive)) return fail(Errno::Exists);
+      if ((flags & kIpcCreate) && (flags & kIpcExclusive)) return fail(Errno::Exists);
       if (c[1] > s->size) return fail(Errno::Invalid);
-      const unsigned wanted = (flags >> 6 | flags >> 3 | flags) & 7;
-      if (!permitted(c, *s, wanted & 6)) return fail(Errno::Access);
+      if (!permitted(c, *s, wanted_rights(flags))) return fail(Errno::Access);
       return s->id;
     }
-    if (!(flags & kCreate)) return fail(Errno::NoEntry);
+    if (!(flags & kIpcCreate)) return fail(Errno::NoEntry);
   }
   // ipc/shm.c: newseg
   if (c[1] < 1 || c[1] > ~uint64_t{0} - (1u << 24)) return fail(Errno::Invalid);
@@ -125,11 +105,8 @@ Result<long> sys_shmget(Context& c) {
   if (size.value() > mm::kUserEnd.value()) return fail(Errno::NoMemory);
   if (!c.kernel.vm().may_commit(size.pages_up())) return fail(Errno::NoMemory);
   SharedSegments::Segment s;
-  s.key = key;
+  fill_ownership(c, s, key, flags);
   s.size = c[1];
-  s.mode = static_cast<uint32_t>(flags) & 0777;
-  s.uid = s.creator_uid = c.task.process->credentials.euid;
-  s.gid = s.creator_gid = c.task.process->credentials.egid;
   s.creator = c.task.process->pid;
   s.changed_time = now_seconds(c);
   auto memory = mm::make_shmem_file(c.kernel.vm(), "SYSV", size, mm::ShmemAccounting::WholeSize);
@@ -240,8 +217,7 @@ Result<long> sys_shmctl(Context& c) {
     s = segments.find(int_argument(c, 0));
   }
   if (!s) return fail(Errno::Invalid);
-  const uint32_t me = c.task.process->credentials.euid;
-  const bool owner = me == 0 || me == s->uid || me == s->creator_uid;
+  const bool owner = owns(c, *s);
   switch (command) {
     case kStat:
     case kShmStat:
@@ -252,9 +228,7 @@ Result<long> sys_shmctl(Context& c) {
     case kSet: {
       const auto u = TRY(c.user.get<UserShmid>(address_argument(c, 2)));
       if (!owner) return fail(Errno::NotPermitted);
-      s->uid = u.perm.uid;
-      s->gid = u.perm.gid;
-      s->mode = (s->mode & ~0777u) | (u.perm.mode & 0777);
+      change_ownership(*s, u.perm);
       s->changed_time = now_seconds(c);
       return 0;
     }

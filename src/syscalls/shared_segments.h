@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "syscalls/ipc_ownership.h"
 #include "vitro/fs/types.h"
 #include "vitro/mm/ports.h"
 #include "vitro/syscalls/table.h"
@@ -15,12 +16,8 @@ class SharedSegments {
  public:
   static constexpr uint64_t kMostSegments = 4096;  // SHMMNI
 
-  struct Segment {
-    int id = 0;
-    int32_t key = 0;
+  struct Segment : IpcOwnership {           // `mode`: also SHM_DEST (01000)
     uint64_t size = 0;
-    uint32_t mode = 0;                      // rights and SHM_DEST (01000)
-    uint32_t uid = 0, gid = 0, creator_uid = 0, creator_gid = 0;
     Pid creator{0}, last{0};
     int64_t attached_time = 0, detached_time = 0, changed_time = 0;
     // What attachments map. Each of their VMAs holds one reference, forked ones included. A removed segment keeps none of its own, so that the last

@@ -10,6 +10,7 @@
 
 namespace vitro::syscalls {
 
+class SocketGarbage;
 class UnixSocket;
 class SocketFileSystem;
 
@@ -23,6 +24,7 @@ class SocketNames {
   uint16_t next_port = 32768;
   uint32_t next_automatic = 1;
   std::shared_ptr<SocketFileSystem> file_system;
+  std::shared_ptr<SocketGarbage> garbage;
 };
 
 }  // namespace vitro::syscalls

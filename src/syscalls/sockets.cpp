@@ -74,7 +74,7 @@ namespace {
 constexpr unsigned kTypeBits = 0xf;
 
 Result<std::shared_ptr<UnixSocket>> make_socket(Context& c, SocketType type, unsigned flags, int family) {
-  auto socket = std::make_shared<UnixSocket>(make_socket_inode(c), fs::kOpenReadWrite | (flags & fs::kOpenNonBlock), type, c.kernel.vm().physical().caches());
+  auto socket = std::make_shared<UnixSocket>(make_socket_inode(c), fs::kOpenReadWrite | (flags & fs::kOpenNonBlock), type, c.kernel.vm().physical().caches(), c.runtime.sockets->garbage);
   TRY(c.kernel.vfs().adopt(*socket, "socket:[" + std::to_string(socket->inode().attributes().inode) + "]"));
   socket->own = {c.task.process->pid.value(), c.task.process->credentials.euid, c.task.process->credentials.egid};
   socket->family = family;

@@ -5,10 +5,15 @@
 
 namespace vitro::syscalls {
 
-UnixSocket::UnixSocket(std::shared_ptr<fs::Inode> inode, unsigned flags, SocketType type, mm::KernelCaches& caches)
-    : AnonymousFile(std::move(inode), flags), type_(type), caches_(caches) {}
+UnixSocket::UnixSocket(std::shared_ptr<fs::Inode> inode, unsigned flags, SocketType type, mm::KernelCaches& caches, std::shared_ptr<SocketGarbage> garbage)
+    : AnonymousFile(std::move(inode), flags), type_(type), caches_(caches), garbage_(std::move(garbage)) {
+  garbage_->add(*this);
+}
 
-UnixSocket::~UnixSocket() { released(); }
+UnixSocket::~UnixSocket() {
+  garbage_->remove(*this);
+  released();
+}
 
 void UnixSocket::wake() { changed_.wake_all(); }
 
@@ -76,6 +81,7 @@ void UnixSocket::released() {
   offered_.clear();
   wake();
   if (const auto p = peer()) p->wake();
+  garbage_->collect();
 }
 
 std::optional<Nanoseconds> UnixSocket::deadline(Nanoseconds timeout) const {
@@ -186,6 +192,7 @@ Result<size_t> UnixSocket::send(size_t count, ByteSource& source, Blocking& bloc
     if (target->closed_) continue;
     m->sender = sender;
     m->claims = std::exchange(claims, {});  // with the first piece
+    if (std::ranges::any_of(m->claims, [](const auto& claim) { return dynamic_cast<UnixSocket*>(claim->file.get()); })) garbage_->carries_sockets();
     target->queued_ += n;
     target->messages_.push_back(std::move(*m));
     sent += n;

@@ -28,11 +28,28 @@ struct PeerCredentials {
   uint32_t uid = ~0u, gid = ~0u;
 };
 
+class UnixSocket;
+
+// Sockets whose only descriptors lie in messages that nobody can receive any more: queued in themselves, or in each other (net/unix/garbage.c).
+class SocketGarbage {
+ public:
+  void add(UnixSocket& s) { sockets_.emplace(next_++, &s); }
+  void remove(UnixSocket& s) { std::erase_if(sockets_, [&](const auto& e) { return e.second == &s; }); }
+  void carries_sockets() { possible_ = true; }
+  // Closes what is garbage. Costs nothing while no message carries a socket.
+  void collect();
+
+ private:
+  std::map<uint64_t, UnixSocket*> sockets_;   // in order of creation
+  uint64_t next_ = 0;
+  bool possible_ = false, collecting_ = false;
+};
+
 class UnixSocket final : public AnonymousFile {
  public:
   static constexpr size_t kBuffer = 212992;  // net.core.wmem_default: what may wait to be read
 
-  UnixSocket(std::shared_ptr<fs::Inode> inode, unsigned flags, SocketType type, mm::KernelCaches& caches);
+  UnixSocket(std::shared_ptr<fs::Inode> inode, unsigned flags, SocketType type, mm::KernelCaches& caches, std::shared_ptr<SocketGarbage> garbage);
   ~UnixSocket() override;
 
   SocketType type() const { return type_; }
@@ -102,8 +119,10 @@ class UnixSocket final : public AnonymousFile {
   std::optional<Nanoseconds> deadline(Nanoseconds timeout) const;
   void wake();
 
+  friend class SocketGarbage;
   SocketType type_;
   mm::KernelCaches& caches_;
+  std::shared_ptr<SocketGarbage> garbage_;
   std::weak_ptr<UnixSocket> peer_;
   bool connected_ = false;
   bool read_shut_ = false, write_shut_ = false, closed_ = false;

@@ -69,6 +69,13 @@ check("a terminal in a terminal: script", "/usr/bin/script", lambda: run(guest("
       lambda status, shown: shown == b"/dev/pts/1\r\n5\r\n1\r\n")
 
 
+check("the monitor's prompt in a session", "/bin/bash", lambda: run([vitro, "run", "--mmu", "fast", "--monitor", "-", "--", *BASH], [
+    expect(rb"\(vitro\) "), send(b"continue\r"), expect(PROMPT), send(b"echo on\x7fe\r"), expect(rb"\roe\r\n"), expect(PROMPT),
+    send(b"\x03"), expect(rb"interrupted.*\(vitro\) "), send(b"ps x\x7f\x7f\r"), expect(rb"COMMAND.*bash.*\(vitro\) "), send(b"continue\r"),
+    send(b"while :; do :; done\r"), pause(0.5), send(b"\x03"), expect(rb"interrupted.*\(vitro\) "), send(b"quit\r"), pause(0.5), send(b"\x03"), expect(PROMPT), send(b"exit 4\r")]),
+    lambda status, shown: status == 4)
+
+
 # However it ends, the terminal is as before.
 def settings_after(how):
     result = {}

@@ -98,6 +98,10 @@ class File : public mm::MappedFile, public std::enable_shared_from_this<File> {
 
   // Counts this description among the inode's writers until it is destroyed.
   void hold_write_access();
+  // Keeps others from opening the file for writing, as a running program does, until this description goes or allow_writes(). TextBusy: it is open
+  // for writing (deny_write_access).
+  Status deny_writes();
+  void allow_writes();
 
  protected:
   std::shared_ptr<Inode> inode_;
@@ -109,7 +113,7 @@ class File : public mm::MappedFile, public std::enable_shared_from_this<File> {
   mm::ReadaheadWindow readahead_;
   ErrorSequence::Mark seen_errors_, seen_file_system_errors_;
   SleepLock position_lock_;
-  bool holds_write_access_ = false;
+  bool holds_write_access_ = false, denies_writes_ = false;
 };
 
 }  // namespace vitro::fs

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vitro/base/error_sequence.h"
 #include "vitro/base/io.h"
@@ -84,8 +85,18 @@ class Inode : public std::enable_shared_from_this<Inode> {
 
   // Serialises writers of the contents (i_rwsem).
   SleepLock write_lock;
+  // What may no longer be done to a file of shared memory (fcntl(2): F_ADD_SEALS). Null: no such file.
+  static constexpr uint32_t kSealSeal = 1, kSealShrink = 2, kSealGrow = 4, kSealWrite = 8, kSealFutureWrite = 16;
+  virtual uint32_t* seals() { return nullptr; }
+  bool sealed(uint32_t any) {
+    const uint32_t* s = seals();
+    return s && (*s & any);
+  }
   // Descriptions open for writing, and running executables that forbid them (i_writecount): open and exec answer TextBusy.
   unsigned writers = 0, write_denials = 0;
+  // Open descriptions, O_PATH ones included; and who wants to know what happens here (notify.h).
+  unsigned open_files = 0;
+  std::vector<class NotifyMark*> notify_marks;
   // The pipe behind an open FIFO.
   std::weak_ptr<Pipe> fifo;
 };

@@ -35,6 +35,8 @@ class SyscallTable {
   virtual Result<long> dispatch(Kernel& kernel, Task& task, uint64_t number, const std::array<uint64_t, 6>& arguments) = 0;
   // Descriptors were closed other than by a system call that says so: exec, the end of a process.
   virtual void descriptors_closed() {}
+  // The process has no thread left that could make a call.
+  virtual void process_ended(Process& process) {}
   // For messages.
   virtual std::string_view name_of(uint64_t number) const { return "a system call"; }
 };
@@ -184,6 +186,9 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   // ---- Futexes (kernel/futex) ----
   // `operation` as in futex(2), with FUTEX_PRIVATE_FLAG; deadline for waits is absolute virtual (monotonic) time.
   Result<long> futex(Task& t, uint64_t address, int operation, uint32_t value, std::optional<Nanoseconds> deadline, uint64_t value2, uint64_t address2, uint32_t value3);
+
+  // rseq(2): registers the area of restartable sequences, or takes the registration back. Invalid, NotPermitted, Busy, Fault.
+  Result<long> rseq(Task& t, uint64_t area, uint32_t length, unsigned flags, uint32_t signature);
 
   // ---- Ports implemented for lower layers ----
   bool resolve_without_waiting(const hw::Fault& fault, hw::Access access) override;

@@ -76,6 +76,7 @@ class Task {
   uint64_t robust_list = 0, robust_list_size = 0;
   uint64_t rseq_area = 0;
   uint32_t rseq_length = 0, rseq_signature = 0;
+  bool rseq_event = false;       // left the CPU or gets a signal: a restartable sequence it was in has to be aborted
 
   ResourceUsage usage;           // this thread's own
   Nanoseconds start_time{0};

@@ -47,7 +47,11 @@ class Machine {
   Result<kernel::Exit, UserError> run(const Program& program, const std::function<void()>& at_first_exit);
 
   // Who gets the host's SIGINT instead of the guest. False: the guest gets it after all. Called between tasks and behind a task's run in user mode. Null: nobody.
-  void set_interrupt_handler(std::function<bool()> handler) { interrupt_handler_ = std::move(handler); }
+  void set_interrupt_handler(std::function<bool()> handler);
+
+  // Between the two the host's terminal is as the user left it and what is typed is not the guest's: somebody on the host's side asks for a line.
+  void borrow_terminal();
+  void return_terminal();
 
   // Null: nobody.
   void set_output_listener(OutputListener* listener);

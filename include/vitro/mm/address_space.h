@@ -124,6 +124,7 @@ struct MmapRequest {
   bool shared = false;
   bool fixed = false, fixed_noreplace = false, grows_down = false, no_reserve = false, populate = false, locked = false;
   bool may_map_low = false;           // CAP_SYS_RAWIO: below vm.mmap_min_addr too
+  bool never_writable = false;        // a shared mapping that no mprotect() makes writable (F_SEAL_FUTURE_WRITE)
   bool dont_expand = false;           // VM_DONTEXPAND: never merged or moved (the vdso)
   std::shared_ptr<MappedFile> file;   // null: anonymous (shared anonymous memory gets a shmem file of its own inside)
   Bytes offset{0};

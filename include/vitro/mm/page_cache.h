@@ -81,6 +81,7 @@ class PageCache {
   void add_mapping(Vma& vma);
   void remove_mapping(Vma& vma);
   bool mapped() const;
+  bool mapped_for_writing() const;  // shared, by somebody who may write
 
   uint64_t inode_number() const;
   // Shmem whose whole size was accounted when it was made: its pages are not accounted again.
