@@ -105,6 +105,7 @@ Status TreeInode::sync(Sync what, Bytes from, Bytes to) {
 }
 
 Result<uint64_t> TreeInode::prepare_write(uint64_t offset, uint64_t count) {
+  if (node_.swap_file) return fail(Errno::TextBusy);
   const uint64_t first = offset / kPageSize, last = (offset + count - 1) / kPageSize;
   TRY(fs_.begin_change(last - first + 8));
   TRY(fs_.keep_on_disk(node_));
@@ -143,6 +144,7 @@ void TreeInode::content_read() {
 
 Status TreeInode::resize(uint64_t size) {
   if (node_.type() != kRegular) return fail(Errno::Invalid);
+  if (node_.swap_file) return fail(Errno::TextBusy);
   if (size > max_size()) return fail(Errno::FileTooBig);
   if (size < node_.size) {
     // The last page's block keeps what lies beyond the new end unless the page is cleared there and written again (fs/buffer.c: block_truncate_page).
@@ -173,6 +175,7 @@ Status TreeInode::zero_range(uint64_t from, uint64_t to) {
 
 Status TreeInode::allocate(int mode, uint64_t offset, uint64_t length) {
   if (!page_cache()) return fail(Errno::NotSupported);
+  if (node_.swap_file) return fail(Errno::TextBusy);
   TRY(fs_.begin_change());
   TRY(fs_.keep_on_disk(node_));
   const uint64_t end = offset + length;

@@ -6,6 +6,7 @@
 #include "fs/tree_fs.h"
 #include "vitro/mm/page_cache.h"
 #include "vitro/mm/ports.h"
+#include "vitro/mm/swap.h"
 
 namespace vitro::fs {
 
@@ -48,6 +49,7 @@ class TreeInode final : public Inode, public mm::FileBacking {
   std::shared_ptr<void> hold() override { return shared_from_this(); }
   Bytes size() const override { return Bytes{node_.size}; }
 
+  Result<mm::SwapSource> lend_to_swap();  // see disk_device.h
   TreeNode& node() { return node_; }
   bool has_pages() const { return pages_ && pages_->cached_pages() != Pages{0}; }
 
