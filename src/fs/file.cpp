@@ -98,8 +98,18 @@ Result<size_t> File::write_locked(uint64_t offset, size_t count, ByteSource& sou
   if (offset >= limit) return fail(Errno::FileTooBig);
   count = std::min<uint64_t>({count, kMaxTransfer, limit - offset});
   count = TRY(inode_->prepare_write(offset, count));
-  const size_t n = TRY(inode_->page_cache()->write(Bytes{offset}, count, source));
-  if (n > 0) inode_->content_written(offset + n);
+  // Page by page, so that the file's end covers each page before anybody waits for the next: the flusher leaves alone what lies beyond it
+  // (generic_perform_write: write_end moves i_size).
+  size_t n = 0;
+  while (n < count) {
+    const size_t want = std::min<size_t>(count - n, kPageSize - ((offset + n) & kPageOffsetMask));
+    const auto done = inode_->page_cache()->write(Bytes{offset + n}, want, source);
+    if (!done && n == 0) return fail(done.error());
+    if (!done || *done == 0) break;
+    n += *done;
+    inode_->content_written(offset + n);
+    if (*done < want) break;
+  }
   if (n > 0 && (flags_ & (kOpenDsync | kOpenSync))) TRY(sync((flags_ & kOpenSync) == kOpenSync ? Inode::Sync::All : Inode::Sync::DataOnly, Bytes{offset}, Bytes{offset + n}));
   return n;
 }

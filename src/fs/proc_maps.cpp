@@ -25,7 +25,7 @@ struct FlagName {
 // fs/proc/task_mmu.c: show_smap_vma_flags, in order of the bits.
 constexpr FlagName kFlagNames[] = {{0, "rd"},  {1, "wr"},  {2, "ex"},  {3, "sh"},  {4, "mr"},  {5, "mw"},  {6, "me"},
                                    {7, "ms"},  {8, "gd"},  {10, "pf"}, {13, "lo"}, {14, "io"}, {15, "sr"}, {16, "rr"},
-                                   {17, "dc"}, {18, "de"}, {20, "ac"}, {21, "nr"}, {22, "ht"}, {23, "sf"}, {24, "ar"},
+                                   {17, "dc"}, {18, "de"}, {19, "??"}, {20, "ac"}, {21, "nr"}, {22, "ht"}, {23, "sf"}, {24, "ar"},
                                    {25, "wf"}, {26, "dd"}, {27, "sd"}, {28, "mm"}, {29, "hg"}, {30, "nh"}, {31, "mg"}};
 
 void line_kib(std::string& out, std::string_view label, uint64_t kib) {

@@ -96,7 +96,9 @@ void Kernel::State::exit_memory(Process& p) {
   p.dead_threads.max_rss_kb = std::max(p.dead_threads.max_rss_kb, std::max(usage.hiwater_rss, rss) * 4);
   // Out of the process first: nobody may find a space that is being taken down.
   auto space = std::move(p.space);
+  p.freeing_memory = space.use_count() == 1;
   space.reset();
+  p.freeing_memory = false;
 }
 
 void Kernel::State::exit_process(Process& p) {

@@ -259,6 +259,8 @@ void Kernel::checkpoint(Nanoseconds work, bool may_sleep) {
   if (may_sleep && s.scheduler.preemption_pending()) s.scheduler.preempt_if_needed();
 }
 
+bool Kernel::should_yield() const { return state_->scheduler.preemption_pending(); }
+
 bool Kernel::kernel_thread_should_stop() const { return state_->ending; }
 
 Nanoseconds Kernel::now() const { return state_->clock.now(); }

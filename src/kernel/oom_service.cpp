@@ -14,6 +14,7 @@ mm::OomTask OomService::describe(const Process& p) const {
   t.uid = p.credentials.uid;
   t.comm = p.threads.empty() ? std::string() : p.threads.front()->comm;
   t.space = p.zombie ? nullptr : p.space;
+  t.freeing = p.freeing_memory;
   t.score_adj = p.oom_score_adj;
   t.unkillable = p.unkillable;
   t.in_vfork = p.vfork != nullptr && p.parent && p.parent->space == p.space;

@@ -13,6 +13,8 @@
 
 namespace vitro::mm {
 
+enum class MayYield : bool;
+
 struct AddressSpace::State {
   State(VirtualMemory& machine, SlabObject object) : vm(machine), memory(std::move(object)), tables(machine.physical(), machine.isolated()) {}
 
@@ -26,7 +28,7 @@ struct AddressSpace::State {
   VmaTree vmas;
   Usage usage;
   bool oom_skip = false;     // MMF_OOM_SKIP: killing it frees nothing more
-  bool lock_future = false;  // mlockall(MCL_FUTURE)
+  VmFlag lock_future = VmFlag::None;  // mlockall(MCL_FUTURE): what new areas get
   // mmap_lock. Held across waits for memory only, never across waits for storage: a fault gives it up and starts again.
   bool locked = false;
   WaitQueue lock_waiters;
@@ -53,12 +55,15 @@ struct AddressSpace::State {
   bool may_expand(VmFlag flags, Pages pages) const;  // mm/mmap.c: may_expand_vm
   void account(VmFlag flags, int64_t pages);         // vm_stat_account
   Status may_lock_more(VmFlag flags, Bytes length) const;  // mlock_future_check
-  Result<VirtAddr> find_unmapped(VirtAddr hint, Bytes length, bool fixed, bool may_map_low) const;  // get_unmapped_area
+  Result<VirtAddr> find_unmapped(VirtAddr hint, Bytes length, bool fixed, bool may_map_low) const;  // arch_get_unmapped_area_topdown
+  // The same for a mapping of `file` (or none) from page `first` on (mm/huge_memory.c: thp_get_unmapped_area).
+  Result<VirtAddr> find_unmapped_for(MappedFile* file, PageIndex first, VirtAddr hint, Bytes length, bool fixed, bool may_map_low) const;
   Status unmap(VirtAddr start, VirtAddr end);        // do_munmap, aligned and checked range
 
   // --- pages (zap.cpp) ---
-  // Drops what [start, end) of `v` maps. `file_only`: private copies stay (truncation by hole punching).
-  void zap(Vma& v, VirtAddr start, VirtAddr end, TlbGather& gather, bool file_only = false);
+  // Drops what [start, end) of `v` maps. `file_only`: private copies stay (truncation by hole punching). `may_yield`: the caller holds the
+  // mmap_lock, or is the space's last owner, so that others may run meanwhile.
+  void zap(Vma& v, VirtAddr start, VirtAddr end, TlbGather& gather, bool file_only = false, MayYield may_yield = MayYield{false});
   // Drops one entry's page: counters, rmap, reference. The entry itself was cleared by the caller.
   void drop_page(Vma& v, Pte pte);
   void free_tables_of(VirtAddr start, VirtAddr end, TlbGather& gather);  // after areas of the range left the tree

@@ -23,7 +23,7 @@ VirtAddr AddressSpace::brk(VirtAddr requested) {
     const Vma* next = s.vmas.find_ending_after(old_end);
     if (next && new_end + Bytes{kPageSize} > start_with_guard(*next)) return layout.brk;
     VmFlag flags = VmFlag::Read | VmFlag::Write | VmFlag::MayRead | VmFlag::MayWrite | VmFlag::MayExec | VmFlag::Account | VmFlag::SoftDirty;
-    if (s.lock_future) flags = flags | VmFlag::Locked;
+    flags = flags | s.lock_future;
     const Pages pages = (new_end - old_end).pages_down();
     if (!s.may_lock_more(flags, pages.bytes()) || !s.may_expand(flags, pages)) return layout.brk;
     if (s.vmas.size() > static_cast<size_t>(s.vm.max_map_count) || !s.vm.may_commit(pages, Pages{s.usage.total_vm})) return layout.brk;

@@ -1,6 +1,7 @@
 // fork(2)'s memory: areas and tables are copied, frames shared (kernel/fork.c: dup_mmap; mm/memory.c: copy_page_range).
 #include "mm/address_space_state.h"
 #include "mm/anon_vma.h"
+#include "mm/paged_work.h"
 #include "mm/swap_state.h"
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
@@ -12,6 +13,8 @@ namespace {
 Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& child, TlbGather& tlb) {
   const Pfn zero = parent.vm.physical().zero_frame();
   bool enough = true;
+  PagedWork work(parent.vm, tlb, MayYield::Yes);
+  const Nanoseconds cost = parent.vm.timing().fork_page;
   parent.tables.for_each(from.start, from.end, [&](VirtAddr a, PhysAddr entry, Pte pte) {
     if (!enough) return;
     const auto place = child.tables.make_entry(a, Gfp::KernelAccount);
@@ -28,6 +31,7 @@ Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& c
       parent.vm.swap().state().duplicate(slot_of(pte));
       ++child.usage.swapents;
       child.tables.install(*place, pte);
+      work.did(cost);
       return;
     }
     if (from.copy_on_write() && pte.writable()) {
@@ -44,6 +48,7 @@ Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& c
       ++child.rss_of(f);
     }
     child.tables.install(*place, pte);
+    work.did(cost);
   });
   if (!enough) return fail(Errno::NoMemory);
   return {};
@@ -53,7 +58,7 @@ Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& c
 Status copy_area(AddressSpace::State& parent, Vma& from, AddressSpace::State& child, TlbGather& tlb) {
   const bool charged = has(from.flags, VmFlag::Account);
   if (charged && !parent.vm.may_commit(from.pages(), Pages{parent.usage.total_vm})) return fail(Errno::NoMemory);
-  Vma* to = TRY(child.new_vma(from.start, from.end, from.flags & ~VmFlag::Locked, from.file, from.page_offset));
+  Vma* to = TRY(child.new_vma(from.start, from.end, from.flags & ~kLockFlags, from.file, from.page_offset));
   const bool wipe = has(from.flags, VmFlag::WipeOnFork);
   if (!wipe && !fork_anon_vma(child.caches(), *to, from)) {
     delete to;
@@ -78,9 +83,9 @@ Result<std::unique_ptr<AddressSpace>> AddressSpace::fork() {
   child->executable = executable;
   child->saved_auxv = saved_auxv;
   TlbGather tlb = s.gather();
-  tlb.add_everything();  // dup_mmap ends with flush_tlb_mm
   for (Vma* v = s.vmas.first(); v; v = v->tree.next)
     if (!has(v->flags, VmFlag::DontCopy)) TRY(copy_area(s, *v, *child->state_, tlb));
+  tlb.add_everything();  // dup_mmap ends with flush_tlb_mm
   child->state_->note_hiwater();
   return child;
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "mm/address_space_state.h"
+#include "mm/paged_work.h"
 #include "mm/swap_state.h"
 #include "mm/virtual_memory_state.h"
 #include "vitro/mm/page_cache.h"
@@ -153,7 +154,7 @@ Status AddressSpace::madvise(VirtAddr start, Bytes length, int advice) {
       case kDontNeedLocked: {
         if (advice == kDontNeed && has(v->flags, VmFlag::Locked)) return fail(Errno::Invalid);
         TlbGather tlb = s.gather();
-        s.zap(*v, from, to, tlb);
+        s.zap(*v, from, to, tlb, false, MayYield::Yes);
         break;
       }
       case kFree:

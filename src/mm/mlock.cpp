@@ -18,11 +18,16 @@ void lock_present_pages(AddressSpace::State& s, Vma& v, bool on) {
   });
 }
 
-void set_locked(AddressSpace::State& s, Vma& v, bool on) {
-  if (has(v.flags, VmFlag::Locked) == on || has(v.flags, VmFlag::DontExpand)) return;
-  s.set_flags(v, on ? v.flags | VmFlag::Locked : v.flags & ~VmFlag::Locked);
-  lock_present_pages(s, v, on);
+// `how`: Locked, LockOnFault or nothing (mlock_fixup).
+void set_locked(AddressSpace::State& s, Vma& v, VmFlag how) {
+  const VmFlag flags = (v.flags & ~kLockFlags) | how;
+  if (flags == v.flags || has(v.flags, VmFlag::DontExpand)) return;
+  const bool was = has(v.flags, VmFlag::Locked), is = has(flags, VmFlag::Locked);
+  s.set_flags(v, flags);
+  if (was != is) lock_present_pages(s, v, is);
 }
+
+VmFlag lock_flags(LockWhen when) { return when == LockWhen::OnFault ? kLockFlags : VmFlag::Locked; }
 
 uint64_t locked_pages_in(const VmaTree& vmas, VirtAddr start, VirtAddr end) {
   uint64_t n = 0;
@@ -52,6 +57,10 @@ Status AddressSpace::State::populate(VirtAddr start, VirtAddr end, Populate how)
           a = v->end - Bytes{kPageSize};
           continue;
         }
+        if (has(v->flags, VmFlag::LockOnFault)) {
+          a = v->end - Bytes{kPageSize};
+          continue;
+        }
         write = (v->flags & (VmFlag::Write | VmFlag::Shared)) == VmFlag::Write;
       }
     }
@@ -66,7 +75,7 @@ Status AddressSpace::State::populate(VirtAddr start, VirtAddr end, Populate how)
   return {};
 }
 
-Status AddressSpace::mlock(VirtAddr start, Bytes length) {
+Status AddressSpace::mlock(VirtAddr start, Bytes length, LockWhen when) {
   State& s = *state_;
   if (limits.locked == 0) return fail(Errno::NotPermitted);
   const VirtAddr first = start.page_floor();
@@ -81,7 +90,7 @@ Status AddressSpace::mlock(VirtAddr start, Bytes length) {
     }
     if (end < first) return fail(Errno::Invalid);
     if (end == first) return {};
-    TRY(s.change_range(first, end, [&s](Vma& v) -> Status { return set_locked(s, v, true), Status{}; }));
+    TRY(s.change_range(first, end, [&s, when](Vma& v) -> Status { return set_locked(s, v, lock_flags(when)), Status{}; }));
   }
   const Status populated = s.populate(first, end, State::Populate::AsMapped);
   if (!populated) return fail(posix_error(populated.error()));
@@ -95,19 +104,19 @@ Status AddressSpace::munlock(VirtAddr start, Bytes length) {
   if (end < first) return fail(Errno::Invalid);
   if (end == first) return {};
   MmapLock lock(s);
-  return s.change_range(first, end, [&s](Vma& v) -> Status { return set_locked(s, v, false), Status{}; });
+  return s.change_range(first, end, [&s](Vma& v) -> Status { return set_locked(s, v, VmFlag::None), Status{}; });
 }
 
-Status AddressSpace::mlock_all(bool current, bool future) {
+Status AddressSpace::mlock_all(bool current, bool future, LockWhen when) {
   State& s = *state_;
   if (limits.locked == 0) return fail(Errno::NotPermitted);
   if (current && limits.locked != ~0ull && s.usage.total_vm > limits.locked >> kPageShift) return fail(Errno::NoMemory);
   {
     MmapLock lock(s);
-    s.lock_future = future;
+    s.lock_future = future ? lock_flags(when) : VmFlag::None;
     if (!current) return {};
     for (Vma* v = s.vmas.first(); v; v = v->tree.next) {
-      set_locked(s, *v, true);
+      set_locked(s, *v, lock_flags(when));
       v = s.merge_around(*v);
     }
   }
@@ -118,9 +127,9 @@ Status AddressSpace::mlock_all(bool current, bool future) {
 Status AddressSpace::munlock_all() {
   State& s = *state_;
   MmapLock lock(s);
-  s.lock_future = false;
+  s.lock_future = VmFlag::None;
   for (Vma* v = s.vmas.first(); v; v = v->tree.next) {
-    set_locked(s, *v, false);
+    set_locked(s, *v, VmFlag::None);
     v = s.merge_around(*v);
   }
   return {};

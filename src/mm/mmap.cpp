@@ -4,6 +4,8 @@
 
 #include "mm/address_space_state.h"
 #include "mm/anon_vma.h"
+#include "mm/page_cache_state.h"
+#include "mm/paged_work.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/page_cache.h"
 #include "vitro/mm/shmem.h"
@@ -65,6 +67,21 @@ Result<VirtAddr> AddressSpace::State::find_unmapped(VirtAddr hint, Bytes length,
   return fail(Errno::NoMemory);
 }
 
+Result<VirtAddr> AddressSpace::State::find_unmapped_for(MappedFile* file, PageIndex first, VirtAddr hint, Bytes length, bool fixed, bool may_map_low) const {
+  // A file on a disk that covers a whole aligned 2 MiB of its own goes where its offset and its address agree on them, as ext4 has it.
+  constexpr uint64_t kAligned = mib(2).value();
+  const uint64_t offset = first.offset().value(), end = offset + length.value();
+  const uint64_t aligned = (offset + kAligned - 1) & ~(kAligned - 1);
+  if (file && file->page_cache().internals().has_storage() && end > aligned && end - aligned >= kAligned) {
+    // The hint counts only where the padded length fits there too.
+    if (const auto found = find_unmapped(hint, length + Bytes{kAligned}, fixed, may_map_low)) {
+      if (*found == hint) return hint;
+      return *found + Bytes{(offset - found->value()) & (kAligned - 1)};
+    }
+  }
+  return find_unmapped(hint, length, fixed, may_map_low);
+}
+
 Result<VirtAddr> AddressSpace::mmap(const MmapRequest& r) {
   State& s = *state_;
   if (!r.offset.page_aligned() || r.length.value() == 0) return fail(Errno::Invalid);
@@ -78,12 +95,13 @@ Result<VirtAddr> AddressSpace::mmap(const MmapRequest& r) {
     MmapLock lock(s);
     if (s.vmas.size() > static_cast<size_t>(s.vm.max_map_count)) return fail(Errno::NoMemory);
     const bool fixed = r.fixed || r.fixed_noreplace;
-    address = TRY(s.find_unmapped(r.hint, length, fixed, r.may_map_low));
+    address = TRY(s.find_unmapped_for(r.file.get(), PageIndex{r.offset.value() >> kPageShift}, r.hint, length, fixed, r.may_map_low));
     if (r.fixed_noreplace && s.vmas.find_overlap(address, address + length)) return fail(Errno::Exists);
 
     VmFlag flags = (r.protection & kRights) | VmFlag::MayRead | VmFlag::MayWrite | VmFlag::MayExec | VmFlag::SoftDirty;
     if (r.locked && limits.locked == 0) return fail(Errno::NotPermitted);
-    if (r.locked || s.lock_future) flags = flags | VmFlag::Locked;
+    if (r.locked) flags = flags | VmFlag::Locked;
+    flags = flags | s.lock_future;
     TRY(s.may_lock_more(flags, length));
     PageIndex page_offset{r.offset.value() >> kPageShift};
     if (r.file) {
@@ -165,7 +183,7 @@ Status AddressSpace::State::unmap(VirtAddr start, VirtAddr end) {
     for (v = first; v && v->start < end;) {
       Vma* next = v->tree.next;
       const auto n = static_cast<int64_t>(v->pages().value());
-      zap(*v, v->start, v->end, tlb);
+      zap(*v, v->start, v->end, tlb, false, MayYield::Yes);
       if (has(v->flags, VmFlag::Locked)) usage.locked_vm -= static_cast<uint64_t>(n);
       if (has(v->flags, VmFlag::Account)) vm.uncommit(v->pages());
       account(v->flags, -n);

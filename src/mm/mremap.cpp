@@ -3,6 +3,7 @@
 
 #include "mm/address_space_state.h"
 #include "mm/anon_vma.h"
+#include "mm/paged_work.h"
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/page_cache.h"
@@ -33,9 +34,11 @@ Status move_pages(AddressSpace::State& s, VirtAddr from, VirtAddr to, Bytes leng
   s.tables.for_each(from, from + length, [&](VirtAddr a, PhysAddr, Pte) { enough = enough && s.tables.make_entry(to + (a - from), Gfp::KernelAccount).has_value(); });
   if (!enough) return fail(Errno::NoMemory);
   TlbGather tlb = s.gather();
+  PagedWork work(s.vm, tlb, MayYield::Yes);
   s.tables.for_each(from, from + length, [&](VirtAddr a, PhysAddr entry, Pte pte) {
     s.tables.change(a, entry, Pte{}, tlb);
     s.tables.install(*s.tables.find_entry(to + (a - from)), pte);
+    work.did(s.vm.timing().move_page_entry);
   });
   return {};
 }
@@ -80,7 +83,7 @@ Result<VirtAddr> move_area(AddressSpace::State& s, Vma& v, VirtAddr old, Bytes o
   if (flags & kDontUnmap) {
     // The old range stays, empty; it is not locked any more, and its promise moved with the pages but is made anew.
     CHECK(old >= v.start && old + old_length <= v.end, "mremap range {:#x}", old.value());
-    if (locked) s.set_flags(v, v.flags & ~VmFlag::Locked);
+    if (locked) s.set_flags(v, v.flags & ~kLockFlags);
   } else if (old_length.value() > 0) {
     // Where that would make too many areas the old range stays, empty, as in Linux.
     (void)s.unmap(old, old + old_length);
@@ -143,7 +146,7 @@ Result<VirtAddr> AddressSpace::mremap(VirtAddr old, Bytes old_length, Bytes new_
       if (!v) return fail(Errno::Fault);
       TRY(check_resize(s, *v, old, old_length, new_length, flags));
       if ((flags & kDontUnmap) && !s.may_expand(v->flags, old_length.pages_down())) return fail(Errno::NoMemory);
-      if (!(flags & kFixed)) new_address = TRY(s.find_unmapped(new_address, new_length, false, false));
+      if (!(flags & kFixed)) new_address = TRY(s.find_unmapped_for(v->file.get(), v->index_of(old), new_address, new_length, false, false));
       locked = has(v->flags, VmFlag::Locked);
       result = TRY(move_area(s, *v, old, old_length, new_address, new_length, flags));
     } else if (old_length >= new_length) {
@@ -159,7 +162,7 @@ Result<VirtAddr> AddressSpace::mremap(VirtAddr old, Bytes old_length, Bytes new_
         result = old;
       } else {
         if (!(flags & kMayMove)) return fail(Errno::NoMemory);
-        new_address = TRY(s.find_unmapped(VirtAddr{0}, new_length, false, false));
+        new_address = TRY(s.find_unmapped_for(v->file.get(), v->index_of(old), VirtAddr{0}, new_length, false, false));
         result = TRY(move_area(s, *v, old, old_length, new_address, new_length, flags));
       }
     }

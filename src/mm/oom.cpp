@@ -47,20 +47,27 @@ bool OomKiller::out_of_memory(Gfp gfp, Order order) {
   }
   if (kill_allocating_task && current && current->space && !current->unkillable && current->score_adj != kNeverKill) {
     kill(*current, gfp, order, "Out of memory (oom_kill_allocating_task)");
+    give_time();
     return true;
   }
   std::optional<OomTask> chosen;
   int64_t most = INT64_MIN;
+  bool dying = false;
   for (const OomTask& t : tasks_->oom_tasks()) {
-    if (t.victim && t.space && !t.unkillable) {
-      if (skipped(t)) continue;
-      give_time();  // one is dying: what it frees comes first
-      return true;
+    if (t.victim && (t.space || t.freeing) && !t.unkillable) {
+      if (t.space && skipped(t)) continue;
+      dying = true;
+      break;
     }
     const auto points = oom_badness(t, total);
     if (!points || *points < most || (chosen && *points == most)) continue;
     chosen = t;
     most = *points;
+  }
+  if (dying) {
+    chosen.reset();  // nobody's memory may be ours to free while others run
+    give_time();     // what the victim frees comes first
+    return true;
   }
   if (!chosen) {
     report(gfp, order);
@@ -69,13 +76,15 @@ bool OomKiller::out_of_memory(Gfp gfp, Order order) {
     return true;
   }
   kill(*chosen, gfp, order, "Out of memory");
+  chosen.reset();  // nobody's memory may be ours to free while others run
+  give_time();
   return true;
 }
 
 void OomKiller::kill(const OomTask& victim, Gfp gfp, Order order, const char* why) {
   if (victim.exiting) {
     tasks_->oom_kill(victim.pid);
-    return give_time();
+    return;
   }
   // Ten reports in five seconds at most.
   const Nanoseconds now = vm_.reclaimer().state().now();
@@ -96,17 +105,10 @@ void OomKiller::kill(const OomTask& victim, Gfp gfp, Order order, const char* wh
                               kib(u.page_tables), victim.score_adj));
   to_reap_.push_back({victim.pid, victim.space->state().number});
   reaper_wait_.wake_all();
-  give_time();
 }
 
-// The victim must run to die, and there may be one CPU only.
-void OomKiller::give_time() {
-  Reclaimer::State& r = vm_.reclaimer().state();
-  const auto current = tasks_->oom_current();
-  if (!r.may_wait() || (current && current->victim)) return r.checkpoint(true);
-  r.checkpoint(false);
-  (void)vm_.blocking()->wait(r.throttle_wait, Interruptible::No, r.now() + kTick);
-}
+// The victim must run to die, and there may be one CPU only: it was woken and is the more urgent. Who asked for memory goes on trying.
+void OomKiller::give_time() { vm_.reclaimer().state().checkpoint(true); }
 
 void OomKiller::run_reaper(const std::function<bool()>& should_stop) {
   Reclaimer::State& r = vm_.reclaimer().state();

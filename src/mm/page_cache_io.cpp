@@ -253,6 +253,8 @@ Result<size_t> PageCache::write(Bytes offset, size_t count, ByteSource& source) 
     const uint64_t in_page = position & kPageOffsetMask;
     const size_t n = std::min<uint64_t>(count - done, kPageSize - in_page);
     const PageIndex index{position >> kPageShift};
+    // Before the page, not after it: its caller has to move the file's end first.
+    if (s.has_storage()) s.vm.writeback().balance();
     const bool beyond_end = index.offset() >= s.backing.size();
 
     if (s.has_storage() && !s.pages.find(index) && (n == kPageSize || beyond_end)) {
@@ -303,7 +305,6 @@ Result<size_t> PageCache::write(Bytes offset, size_t count, ByteSource& source) 
       }
       done += *taken;
       if (*taken < n) break;
-      if (s.has_storage()) s.vm.writeback().balance();
       continue;
     }
 
@@ -324,7 +325,6 @@ Result<size_t> PageCache::write(Bytes offset, size_t count, ByteSource& source) 
     }
     done += moved;
     if (moved < n) break;
-    if (s.has_storage()) s.vm.writeback().balance();
   }
   return done;
 }

@@ -1,5 +1,5 @@
 // Collects the range of pages whose present entries changed and drops it from the TLBs in one go (include/asm-generic/tlb.h: mmu_gather).
-// Invariant: nothing of the guest runs, and nothing waits, between a change and the end of the gather that recorded it.
+// Invariant: nothing of the guest runs, and nothing waits, between a change and the flush of the gather that recorded it.
 #pragma once
 
 #include <algorithm>

@@ -87,6 +87,7 @@ void Reclaimer::State::shrink_lruvec(ScanControl& sc) {
 void Reclaimer::State::shrink_node(ScanControl& sc) {
   for (;;) {
     sc.nr = {};
+    work(vm.timing().reclaim_round);
     const uint64_t before = sc.nr_reclaimed;
     prepare_scan_count(sc);
     shrink_lruvec(sc);

@@ -1,5 +1,6 @@
 // Unmapping pages (mm/memory.c: zap_pte_range).
 #include "mm/address_space_state.h"
+#include "mm/paged_work.h"
 #include "mm/swap_state.h"
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
@@ -34,19 +35,24 @@ void AddressSpace::State::drop_page(Vma& v, Pte pte) {
   drop_reference(vm, pfn);
 }
 
-void AddressSpace::State::zap(Vma& v, VirtAddr start, VirtAddr end, TlbGather& gather, bool file_only) {
+void AddressSpace::State::zap(Vma& v, VirtAddr start, VirtAddr end, TlbGather& gather, bool file_only, MayYield may_yield) {
   note_hiwater();
+  PagedWork work(vm, gather, may_yield);
+  const hw::TimingModel& timing = vm.timing();
   tables.for_each(std::max(start, v.start), std::min(end, v.end), [&](VirtAddr a, PhysAddr entry, Pte pte) {
     if (is_swap(pte)) {
       if (file_only) return;
       tables.change(a, entry, Pte{}, gather);
       --usage.swapents;
       vm.swap().state().free_entry(slot_of(pte));
+      work.did(timing.zap_page);
       return;
     }
     if (file_only && (pte.pfn() == vm.physical().zero_frame() || frames()[pte.pfn()].state == FrameState::Anonymous)) return;
     tables.change(a, entry, Pte{}, gather);
+    const bool last = pte.pfn() != vm.physical().zero_frame() && frames()[pte.pfn()].refcount == 1;
     drop_page(v, pte);
+    work.did(last ? timing.zap_page + timing.free_page : timing.zap_page);
   });
 }
 

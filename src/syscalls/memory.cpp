@@ -26,7 +26,12 @@ VmFlag protection_of(uint64_t prot) {
   return flags;
 }
 
-mm::AddressSpace& space(Context& c) { return *c.task.space(); }
+// What the task may lock depends on its credentials (CAP_IPC_LOCK), of which mm knows nothing: asked anew for each call.
+mm::AddressSpace& space(Context& c) {
+  mm::AddressSpace& s = *c.task.space();
+  s.limits.locked = privileged(c) ? ~0ull : c.task.process->limits[kernel::kLimitMemlock].soft;
+  return s;
+}
 
 // The lowest gap of `length` bytes in [1 GiB, 2 GiB), where MAP_32BIT looks (arch/x86/kernel/sys_x86_64.c: find_start_end).
 std::optional<VirtAddr> find_low_gap(const mm::AddressSpace& space, Bytes length) {
@@ -204,12 +209,6 @@ Result<std::pair<VirtAddr, Bytes>> covering_pages(uint64_t start, uint64_t lengt
   return std::pair{VirtAddr{start - offset}, Bytes{(length + offset + kPageOffsetMask) & ~kPageOffsetMask}};
 }
 
-std::vector<std::pair<VirtAddr, Bytes>> all_areas(Context& c) {
-  std::vector<std::pair<VirtAddr, Bytes>> areas;
-  space(c).for_each_vma([&](const mm::Vma& v) { areas.emplace_back(v.start, v.length()); });
-  return areas;
-}
-
 }  // namespace
 
 Result<long> sys_mlock(Context& c) {
@@ -219,9 +218,11 @@ Result<long> sys_mlock(Context& c) {
 }
 
 Result<long> sys_mlock2(Context& c) {
-  // MLOCK_ONFAULT (1) would need pages that are locked as they come; it is refused rather than taken for plain mlock.
-  if (c[2] != 0) return fail(Errno::Invalid);
-  return sys_mlock(c);
+  constexpr uint64_t kOnFault = 1;
+  if (c[2] & ~kOnFault) return fail(Errno::Invalid);
+  const auto [start, length] = TRY(covering_pages(c[0], c[1]));
+  if (length.value() == 0) return 0;
+  return done(space(c).mlock(start, length, c[2] & kOnFault ? mm::LockWhen::OnFault : mm::LockWhen::Now));
 }
 
 Result<long> sys_munlock(Context& c) {
@@ -234,16 +235,11 @@ Result<long> sys_mlockall(Context& c) {
   constexpr uint64_t kCurrent = 1, kFuture = 2, kOnFault = 4;
   const uint64_t flags = c[0];
   if (flags == 0 || (flags & ~(kCurrent | kFuture | kOnFault)) || flags == kOnFault) return fail(Errno::Invalid);
-  if (flags & (kFuture | kOnFault)) return fail(Errno::Invalid);
-  if (!privileged(c) && c.task.process->limits[kernel::kLimitMemlock].soft < space(c).usage().total_vm * kPageSize) return fail(Errno::NoMemory);
-  // mm/mlock.c: apply_mlockall_flags: areas that cannot be locked or filled are passed over.
-  for (const auto& [start, length] : all_areas(c)) (void)space(c).mlock(start, length);
-  return 0;
+  return done(space(c).mlock_all(flags & kCurrent, flags & kFuture, flags & kOnFault ? mm::LockWhen::OnFault : mm::LockWhen::Now));
 }
 
 Result<long> sys_munlockall(Context& c) {
-  for (const auto& [start, length] : all_areas(c)) TRY(space(c).munlock(start, length));
-  return 0;
+  return done(space(c).munlock_all());
 }
 
 Result<long> sys_brk(Context& c) { return static_cast<long>(space(c).brk(VirtAddr{c[0]}).value()); }

@@ -158,7 +158,7 @@ const Entry kClassicEntries[] = {
     {148, "sched_rr_get_interval", sys_sched_rr_get_interval, "dp", Support::Full, ""},
     {149, "mlock", sys_mlock, "pu", Support::Full, ""},
     {150, "munlock", sys_munlock, "pu", Support::Full, ""},
-    {151, "mlockall", sys_mlockall, "x", Support::Partial, "MCL_FUTURE and MCL_ONFAULT are refused (EINVAL)."},
+    {151, "mlockall", sys_mlockall, "x", Support::Full, ""},
     {152, "munlockall", sys_munlockall, "", Support::Full, ""},
     {153, "vhangup", sys_refused, "", Support::Partial, "EPERM."},
     {154, "modify_ldt", nullptr, "dpu", Support::Missing, "As a kernel without CONFIG_MODIFY_LDT_SYSCALL."},

@@ -132,7 +132,7 @@ const Entry kModernEntries[] = {
     {322, "execveat", sys_execveat, "fsveA", Support::Full, ""},
     {323, "userfaultfd", nullptr, "x", Support::Missing, "As a kernel without CONFIG_USERFAULTFD."},
     {324, "membarrier", sys_membarrier, "dxd", Support::Partial, "QUERY and GLOBAL. One CPU runs at a time, in program order, so a system call is the barrier."},
-    {325, "mlock2", sys_mlock2, "pux", Support::Partial, "MLOCK_ONFAULT is refused (EINVAL)."},
+    {325, "mlock2", sys_mlock2, "pux", Support::Full, ""},
     {326, "copy_file_range", sys_copy_file_range, "fpfpux", Support::Full, ""},
     {327, "preadv2", sys_preadv2, "fpdxxx", Support::Partial, "RWF_HIPRI, RWF_DSYNC, RWF_SYNC; others EOPNOTSUPP."},
     {328, "pwritev2", sys_pwritev2, "fpdxxx", Support::Partial, "RWF_HIPRI, RWF_DSYNC, RWF_SYNC; others EOPNOTSUPP."},

@@ -177,6 +177,7 @@ class Process {
   WaitQueue child_events;        // waiters in wait4
   std::shared_ptr<PidReference> pid_reference;   // null until somebody asks for a pidfd
   ResourceUsage dead_threads, children_usage;
+  bool freeing_memory = false;  // its address space is being taken down
   int oom_score_adj = 0;
   bool child_subreaper = false;
   bool has_executed = false;     // execve happened since fork (setpgid's rule)

@@ -131,6 +131,8 @@ struct MmapRequest {
 };
 
 enum class MayWait : bool { No, Yes };
+// Whether mlock reads the pages in or takes them as they come (MLOCK_ONFAULT).
+enum class LockWhen : bool { Now, OnFault };
 
 struct FaultOutcome {
   enum class Result : uint8_t { Resolved, WouldWait, SegvMapError, SegvAccessError, BusError, OutOfMemory };
@@ -152,7 +154,7 @@ class AddressSpace {
   AddressSpace(const AddressSpace&) = delete;
 
   // mlockall(2), munlockall(2): what is mapped now, and what will be.
-  Status mlock_all(bool current, bool future);
+  Status mlock_all(bool current, bool future, LockWhen when = LockWhen::Now);
   Status munlock_all();
 
   // Copies VMAs and tables, shares frames, write-protects private ones in both (mm/memory.c: copy_page_range, dup_mmap).
@@ -166,7 +168,7 @@ class AddressSpace {
   Status madvise(VirtAddr start, Bytes length, int advice);
   Status msync(VirtAddr start, Bytes length, unsigned flags);
   Status mincore(VirtAddr start, Bytes length, std::vector<uint8_t>& out);
-  Status mlock(VirtAddr start, Bytes length);
+  Status mlock(VirtAddr start, Bytes length, LockWhen when = LockWhen::Now);
   Status munlock(VirtAddr start, Bytes length);
   // brk(2): returns the new break, or the old one where it cannot move.
   VirtAddr brk(VirtAddr requested);

@@ -28,6 +28,7 @@ struct OomTask {
   bool in_vfork = false;                // runs on its parent's memory
   bool victim = false;                  // was chosen before and is not gone yet
   bool exiting = false;                 // will free its memory without being killed
+  bool freeing = false;                 // its memory is being taken down
 };
 
 // Implemented by the kernel.
@@ -51,7 +52,7 @@ class OomKiller {
   void attach(OomTasks* tasks) { tasks_ = tasks; }
   OomTasks* tasks() const { return tasks_; }
 
-  // True: something was, or is being, killed, so that trying again makes sense (out_of_memory). May wait for the victim a little.
+  // True: something was, or is being, killed, so that trying again makes sense (out_of_memory). May let the victim run.
   bool out_of_memory(Gfp gfp, Order order);
   // The reaper's life: takes the memory of victims that take too long to die (oom_reaper).
   void run_reaper(const std::function<bool()>& should_stop);

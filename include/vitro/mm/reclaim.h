@@ -39,6 +39,8 @@ class ReclaimTasks {
   // A point at which reclaim may be interrupted: charges the work done, lets interrupts (disk completions) in and, where `may_sleep`,
   // gives the CPU to somebody more urgent (cond_resched).
   virtual void checkpoint(Nanoseconds work, bool may_sleep) = 0;
+  // Somebody more urgent waits for the CPU (need_resched).
+  virtual bool should_yield() const { return false; }
   virtual Nanoseconds now() const = 0;  // virtual time
 };
 

@@ -20,13 +20,14 @@ struct Vma;
 // Linux's VM_* bits, same values (include/linux/mm.h).
 enum class VmFlag : uint64_t {
   None = 0, Read = 0x1, Write = 0x2, Exec = 0x4, Shared = 0x8, MayRead = 0x10, MayWrite = 0x20, MayExec = 0x40, MayShare = 0x80,
-  GrowsDown = 0x100, DontExpand = 0x40000, Locked = 0x2000, SeqRead = 0x8000, RandRead = 0x10000, DontCopy = 0x20000, Account = 0x100000,
+  GrowsDown = 0x100, DontExpand = 0x40000, Locked = 0x2000, SeqRead = 0x8000, RandRead = 0x10000, DontCopy = 0x20000, LockOnFault = 0x80000, Account = 0x100000,
   NoReserve = 0x200000, HugeTlb = 0x400000, WipeOnFork = 0x2000000, DontDump = 0x4000000, SoftDirty = 0x8000000, HugePage = 0x20000000,
   NoHugePage = 0x40000000, Mergeable = 0x80000000,
 };
 constexpr VmFlag operator|(VmFlag a, VmFlag b) { return static_cast<VmFlag>(static_cast<uint64_t>(a) | static_cast<uint64_t>(b)); }
 constexpr VmFlag operator&(VmFlag a, VmFlag b) { return static_cast<VmFlag>(static_cast<uint64_t>(a) & static_cast<uint64_t>(b)); }
 constexpr VmFlag operator~(VmFlag a) { return static_cast<VmFlag>(~static_cast<uint64_t>(a)); }
+inline constexpr VmFlag kLockFlags = VmFlag::Locked | VmFlag::LockOnFault;  // VM_LOCKED_MASK
 constexpr bool has(VmFlag flags, VmFlag bits) { return (flags & bits) == bits; }
 constexpr bool has_any(VmFlag flags, VmFlag bits) { return (flags & bits) != VmFlag::None; }
 
