@@ -58,6 +58,8 @@ class DiskVolume final : public BlockStore, public mm::FileBacking {
   Status close() override;
   Result<void, std::string> check() override;
 
+  hw::Disk& disk() { return disk_; }
+
   // ---- Inode slots ----
   uint64_t total_slots() const { return layout_.inodes - 1; }
   uint64_t free_slots() const { return free_slots_; }

@@ -119,6 +119,7 @@ Status TreeInode::unlink(std::string_view name) {
     fs_.forget_if_dead(*child);
     return fail(Errno::IsDirectory);
   }
+  if (child->swap_file) return fail(Errno::NotPermitted);
   TRY(reserve_removal(name, *child));
   fs_.remove_name(node_, name);
   fs_.drop_link(*child);
@@ -160,6 +161,7 @@ Status TreeInode::rename(std::string_view name, Inode& new_directory, std::strin
   auto found = fs_.find_child(to->node_, new_name);
   if (!found && found.error() != Errno::NoEntry) return fail(found.error());
   TreeNode* target = found ? *found : nullptr;
+  if (source->swap_file || (target && target->swap_file)) return fail(Errno::NotPermitted);
   const bool source_directory = source->type() == kDirectory, target_directory = target && target->type() == kDirectory;
 
   if (flags & kRenameExchange) {

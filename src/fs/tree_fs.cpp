@@ -22,7 +22,10 @@ TreeFileSystem::~TreeFileSystem() {
   disk_.reset();
   while (lru_.pop_front()) {
   }
-  for (auto& [number, node] : nodes_) node->cached.reset();
+  for (auto& [number, node] : nodes_) {
+    node->swap_file.reset();
+    node->cached.reset();
+  }
 }
 
 std::shared_ptr<Inode> TreeFileSystem::root() {

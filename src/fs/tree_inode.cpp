@@ -116,6 +116,7 @@ Result<uint64_t> TreeInode::prepare_write(uint64_t offset, uint64_t count) {
 }
 
 Result<uint64_t> TreeInode::reserve_range(uint64_t offset, uint64_t count) {
+  if (node_.swap_file) return fail(Errno::TextBusy);
   const uint64_t first = offset / kPageSize, last = (offset + count - 1) / kPageSize;
   TRY(fs_.begin_change(last - first + 8));
   TRY(fs_.keep_on_disk(node_));
@@ -154,6 +155,7 @@ void TreeInode::content_read() {
 
 Status TreeInode::resize(uint64_t size) {
   if (node_.type() != kRegular) return fail(Errno::Invalid);
+  if (node_.swap_file) return fail(Errno::TextBusy);
   if (size > max_size()) return fail(Errno::FileTooBig);
   if ((size < node_.size && sealed(kSealShrink)) || (size > node_.size && sealed(kSealGrow))) return fail(Errno::NotPermitted);
   if (size < node_.size) {
@@ -188,6 +190,7 @@ Status TreeInode::allocate(int mode, uint64_t offset, uint64_t length) {
   const uint64_t end = offset + length;
   if ((mode & kPunchHole) && sealed(kSealWrite | kSealFutureWrite)) return fail(Errno::NotPermitted);
   if (!(mode & kPunchHole) && end > node_.size && sealed(kSealGrow)) return fail(Errno::NotPermitted);
+  if (node_.swap_file) return fail(Errno::TextBusy);
   TRY(fs_.begin_change());
   TRY(fs_.keep_on_disk(node_));
   switch (mode) {

@@ -6,6 +6,7 @@
 #include "fs/tree_fs.h"
 #include "vitro/mm/page_cache.h"
 #include "vitro/mm/ports.h"
+#include "vitro/mm/swap.h"
 
 namespace vitro::fs {
 
@@ -51,6 +52,7 @@ class TreeInode final : public Inode, public mm::FileBacking {
   // mm/memfd.c: memfd_file_seals_ptr: every file of a tmpfs has them.
   uint32_t* seals() override { return !fs_.store() && node_.type() == kRegular ? &seals_ : nullptr; }
 
+  Result<mm::SwapSource> lend_to_swap();  // see disk_device.h
   TreeNode& node() { return node_; }
   bool has_pages() const { return pages_ && pages_->cached_pages() != Pages{0}; }
 

@@ -52,6 +52,7 @@ struct TreeNode {
   // The inode in memory: `cached` keeps it between uses.
   std::shared_ptr<TreeInode> cached;
   std::weak_ptr<TreeInode> live;
+  std::shared_ptr<TreeInode> swap_file;  // itself, as long as it is a swap area (S_SWAPFILE)
   ListLink lru_link;          // in the list of cached inodes
 
   uint32_t type() const { return mode & kTypeMask; }

@@ -75,7 +75,8 @@ void OomKiller::report_memory() {
                     zk(nr_zone_unevictable), zk(nr_zone_write_pending), z.present().value() * 4, z.managed().value() * 4, zk(nr_mlock), zk(nr_bounce),
                     z.per_cpu_frames().value() * 4, z.per_cpu(0).count() * 4, zk(nr_free_cma)));
     std::string reserve = "lowmem_reserve[]:";
-    for (unsigned j = 0; j < kZoneTypes; ++j) reserve += fmt::format(" {}", z.lowmem_reserve(j).value());
+    for (unsigned j = 0; j < kZoneTypes; ++j)
+      if (j != kZoneHighMem || vm_.physical().zones()[j].populated()) reserve += fmt::format(" {}", z.lowmem_reserve(j).value());
     log(reserve);
   }
   for (const Zone& z : vm_.physical().zones())

@@ -20,17 +20,18 @@ Result<long> sys_swapon(Context& c) {
   const std::string path = TRY(path_argument(c, 0));
   const auto file = TRY(c.kernel.vfs().open(c.kernel.path_context(c.task), {}, path, fs::kOpenReadWrite, 0));
   const fs::Attributes a = file->inode().attributes();
-  // A file's pages would have to be found without its file system: only block devices can be used.
-  hw::Disk* disk = fs::disk_of(*file);
-  if ((a.mode & fs::kTypeMask) != fs::kBlockDevice || !disk) return fail(Errno::Invalid);
+  mm::SwapSource source;
+  if (hw::Disk* disk = fs::disk_of(*file); disk && (a.mode & fs::kTypeMask) == fs::kBlockDevice) {
+    if (disk->size() < Bytes{kPageSize}) return fail(Errno::Invalid);
+    source = {.path = {}, .disk = disk, .extents = {{0, disk->size().pages_down().value(), 0}}, .partition = true, .identity = a.special_device, .keep = nullptr};
+  } else if ((a.mode & fs::kTypeMask) == fs::kRegular) {
+    source = TRY(fs::lend_to_swap(*file));
+  } else {
+    return fail(Errno::Invalid);
+  }
+  source.path = c.kernel.vfs().path_of(file->dentry(), c.kernel.path_context(c.task).root);
   std::vector<std::byte> header(kPageSize);
-  if (disk->size() < Bytes{kPageSize}) return fail(Errno::Invalid);
-  TRY(disk->peek(0, header));
-  mm::SwapSource source{.path = c.kernel.vfs().path_of(file->dentry(), c.kernel.path_context(c.task).root),
-                        .disk = disk,
-                        .extents = {{0, disk->size().pages_down().value(), 0}},
-                        .partition = true,
-                        .identity = a.special_device};
+  TRY(source.disk->peek(source.extents.front().sector, header));
   const std::optional<int> priority = flags & kPrefer ? std::optional<int>(static_cast<int>(flags & kPriorityMask)) : std::nullopt;
   return done(c.kernel.vm().swap().swap_on(std::move(source), header, priority));
 }
@@ -40,8 +41,9 @@ Result<long> sys_swapoff(Context& c) {
   const std::string path = TRY(path_argument(c, 0));
   const auto file = TRY(c.kernel.vfs().open(c.kernel.path_context(c.task), {}, path, fs::kOpenReadWrite, 0));
   const fs::Attributes a = file->inode().attributes();
-  if ((a.mode & fs::kTypeMask) != fs::kBlockDevice) return fail(Errno::Invalid);
-  return done(c.kernel.vm().swap().swap_off(a.special_device));
+  const uint64_t identity = (a.mode & fs::kTypeMask) == fs::kBlockDevice ? a.special_device : fs::swap_identity(*file);
+  if (identity == 0) return fail(Errno::Invalid);
+  return done(c.kernel.vm().swap().swap_off(identity));
 }
 
 }  // namespace vitro::syscalls

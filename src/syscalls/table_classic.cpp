@@ -174,7 +174,7 @@ const Entry kClassicEntries[] = {
     {164, "settimeofday", sys_settimeofday, "pp", Support::Partial, "EPERM: the clock is virtual time."},
     {165, "mount", sys_refused, "sssxp", Support::Partial, "EPERM: what is mounted is fixed when the machine is made."},
     {166, "umount2", sys_refused, "sx", Support::Partial, "EPERM: what is mounted is fixed when the machine is made."},
-    {167, "swapon", sys_swapon, "sx", Support::Partial, "Whole disks; EINVAL for files."},
+    {167, "swapon", sys_swapon, "sx", Support::Full, ""},
     {168, "swapoff", sys_swapoff, "s", Support::Full, ""},
     {169, "reboot", sys_refused, "xxxp", Support::Partial, "EPERM: the machine ends with its first process."},
     {170, "sethostname", sys_sethostname, "bu", Support::Full, ""},
