@@ -11,7 +11,7 @@ namespace vitro::syscalls {
 namespace {
 
 struct UnixSocketTest : testing::Test {
-  std::shared_ptr<UnixSocket> make(SocketType t) { return std::make_shared<UnixSocket>(std::make_shared<FakeInode>(fs::kSocket | 0777), fs::kOpenReadWrite, t, caches); }
+  std::shared_ptr<UnixSocket> make(SocketType t) { return std::make_shared<UnixSocket>(std::make_shared<FakeInode>(fs::kSocket | 0777), fs::kOpenReadWrite, t, caches, garbage); }
   void pair(SocketType t) {
     a = make(t);
     b = make(t);
@@ -32,6 +32,7 @@ struct UnixSocketTest : testing::Test {
   }
   FreeCaches caches;
   NeverWaits blocking;
+  std::shared_ptr<SocketGarbage> garbage = std::make_shared<SocketGarbage>();
   std::shared_ptr<UnixSocket> a, b;
   UnixSocket::Received last;
 };
