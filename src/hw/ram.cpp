@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "hw/host_pages.h"
+
 namespace vitro::hw {
 namespace {
 
@@ -14,9 +16,18 @@ void* map_lazily(size_t bytes) {
   return at == MAP_FAILED ? nullptr : at;
 }
 
-// Guest RAM is used densely: the buddy allocator fills one large block before it breaks the next. Huge pages of the host make a first touch
-// many times cheaper, and cost what one block of each kind of use leaves over. A host that has none goes on with small ones.
-void prefer_huge_pages(void* at, size_t bytes) { ::madvise(at, bytes, MADV_HUGEPAGE); }
+// The same from a multiple of 2 MiB on, so that huge pages of the host fit.
+void* map_aligned(size_t bytes) {
+  constexpr uint64_t kHuge = mib(2).value();
+  void* at = map_lazily(bytes + kHuge);
+  if (!at) return nullptr;
+  const auto from = reinterpret_cast<uintptr_t>(at);
+  const uint64_t before = (kHuge - from % kHuge) % kHuge;
+  if (before) ::munmap(at, before);
+  std::byte* const base = static_cast<std::byte*>(at) + before;
+  ::munmap(base + bytes, kHuge - before);
+  return base;
+}
 
 std::string readable(Bytes size) {
   const uint64_t n = size.value();
@@ -37,8 +48,7 @@ Result<std::unique_ptr<Ram>, UserError> Ram::create(Bytes size) {
                           fmt::format("the machine has {} bits of physical address: at most {}", kPhysicalBits, readable(kMaximum))});
   if (!size.page_aligned())
     return fail(UserError{fmt::format("{} of RAM is no whole number of pages", readable(size)), "give a multiple of 4 KiB"});
-  void* base = map_lazily(size.value());
-  if (base) prefer_huge_pages(base, size.value());
+  void* base = map_aligned(size.value());
   void* executed = base ? map_lazily(size.pages_down().value()) : nullptr;
   if (!executed) {
     const int error = errno;
@@ -49,12 +59,14 @@ Result<std::unique_ptr<Ram>, UserError> Ram::create(Bytes size) {
   return std::unique_ptr<Ram>(new Ram(static_cast<std::byte*>(base), size, static_cast<uint8_t*>(executed)));
 }
 
-Ram::Ram(std::byte* base, Bytes size, uint8_t* executed) : base_(base), size_(size), executed_(executed) {}
+Ram::Ram(std::byte* base, Bytes size, uint8_t* executed) : base_(base), size_(size), executed_(executed), host_pages_(std::make_unique<HostPages>(base, size)) {}
 
 Ram::~Ram() {
   ::munmap(base_, size_.value());
   ::munmap(executed_, frames().value());
 }
+
+void Ram::bring_in(Pfn f) { host_pages_->bring_in(f); }
 
 void Ram::forget_code(Pfn f) {
   // Cleared first: the CPU marks the frame again when it fetches from it again.

@@ -62,7 +62,7 @@ class SoftTable {
   }
   size_t entries() const { return (fast_->mask >> kEntryBits) + 1; }
   // Before a flush, at which Unicorn makes the table larger or smaller by how full it was; it has no upper bound that suits us.
-  static constexpr size_t kMaximumEntries = 4096;
+  static constexpr size_t kMaximumEntries = 32768;
   void before_flush(bool grow) {
     if (grow) *used_ = entries();
     if (entries() >= kMaximumEntries) *used_ = std::min(*used_, entries() / 2);

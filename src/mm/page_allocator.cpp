@@ -54,7 +54,8 @@ inline void ZonedPageAllocator::prepare(uint32_t first, unsigned zone, const Req
     if (compound && pfn != first) f.compound_head = first;
     if (poisoned) [[unlikely]] check_poison(Pfn{pfn});
     // Memory never handed out since power-on is zero already, and stays unmapped on the host until somebody writes to it.
-    if (written && has_any(r.flags, Gfp::Zero)) ram_.zero_frame(Pfn{pfn});
+    if (!written) ram_.bring_in(Pfn{pfn});
+    else if (has_any(r.flags, Gfp::Zero)) ram_.zero_frame(Pfn{pfn});
   }
   Frame& head = frames_[first];
   head.order = r.order.value();
