@@ -85,6 +85,7 @@ class AccessRecorder {
       if (position_.repeats[i] == vpn) return true;
     return false;
   }
+  bool repeating() const { return position_.repeating; }
   // `trap`: a read of the page is about to be filled that was counted before the write of the same instruction faulted. True for the first
   // fill of the page only: the block may be long enough to lose the page and to read it once more.
   bool take_counted(uint64_t vpn, Access access) {

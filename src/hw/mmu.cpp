@@ -25,6 +25,12 @@ TlbData tlb_data(const WalkResult& walk) {
 
 Translation translation(const WalkResult& walk) { return {walk.address, walk.size, walk.leaf, walk.writable, walk.executable, walk.user}; }
 
+void count_miss(MmuCounters::Level& level, PageSize size, Access access) {
+  ++level.misses;
+  ++level.misses_by_size[static_cast<size_t>(size)];
+  ++level.misses_by_access[static_cast<size_t>(access)];
+}
+
 bool in_kernel_half(VirtAddr a) { return a.value() >> 63; }
 
 }  // namespace
@@ -39,7 +45,9 @@ Mmu::Mmu(Ram& ram, const TlbConfig& config, const TimingModel& timing, Tracer& t
       unbounded_(std::make_unique<UnboundedTlb>()),
       large_fills_(std::make_unique<LargePageFills>()) {
   recent_data_.mask = std::min<uint64_t>(config.l1d_4k.sets(), RecentPages::kSlots) - 1;
-  recent_code_.mask = std::min<uint64_t>(config.l1i.sets(), RecentPages::kSlots) - 1;
+  // Where hits change nothing, any page that the array holds may be remembered, not only the last one of each set.
+  const bool hits_matter = config.l1i.policy == Replacement::Lru || config.l1i.policy == Replacement::TreePlru;
+  recent_code_.mask = hits_matter ? std::min<uint64_t>(config.l1i.sets(), RecentPages::kSlots) - 1 : RecentPages::kSlots - 1;
   forget_recent();
 }
 
@@ -131,37 +139,32 @@ Result<Translation, Fault> Mmu::translate(VirtAddr address, Access access, Privi
 }
 
 Result<Translation, Fault> Mmu::resolve(VirtAddr address, Access access, Privilege privilege) {
-  const WalkResult tables = walk_tables(address, access, privilege);
-  if (!tables.ok) return fail(tables.fault);
-  resolved_size_ = tables.size;
-  if (tables.size != PageSize::k4K) large_fills_->add(address, tables.size);
-  return translation(tables);
+  resolved_ = walk_tables(address, access, privilege);
+  if (!resolved_.ok) return fail(resolved_.fault);
+  resolved_access_ = access;
+  if (resolved_.size != PageSize::k4K) large_fills_->add(address, resolved_.size);
+  return translation(resolved_);
 }
 
 WalkResult Mmu::inspect(VirtAddr address) const {
   return walk(ram_, root_, address, Access::Read, Privilege::Supervisor, SetAccessedDirty::No);
 }
 
-void Mmu::miss_first(VirtAddr address, Access access, Privilege privilege) {
+void Mmu::hit_second(VirtAddr address, Access access, Privilege privilege, PageSize size, TlbData data) {
+  count_miss(access == Access::Fetch ? counters_.l1i : counters_.l1d, size, access);
+  ++counters_.l2.accesses;
+  ++counters_.l2.hits;
+  counters_.l2_hit_cycles += timing_.cycles_l2_tlb_hit;
+  fill_first(address, access, size, data);
+  TRACE(tracer_, Event::TlbMiss, access == Access::Fetch ? "l1i" : "l1d", address.value(), kSizeNames[static_cast<size_t>(size)], 0);
+  if (observer_) [[unlikely]] observer_->tlb_missed({address, access, privilege, size});
+}
+
+void Mmu::miss_first(VirtAddr address, Access access, Privilege privilege, const WalkResult* known) {
   MmuCounters::Level& first = access == Access::Fetch ? counters_.l1i : counters_.l1d;
   MmuCounters::Level& second = counters_.l2;
   const uint64_t rights = needed_rights(access, privilege);
-  const auto count_miss = [access](MmuCounters::Level& level, PageSize size) {
-    ++level.misses;
-    ++level.misses_by_size[static_cast<size_t>(size)];
-    ++level.misses_by_access[static_cast<size_t>(access)];
-  };
-
-  if (const auto hit = tlbs_->hit_second(address, access, rights, tag_)) {
-    count_miss(first, hit->size);
-    ++second.accesses;
-    ++second.hits;
-    counters_.l2_hit_cycles += timing_.cycles_l2_tlb_hit;
-    fill_first(address, access, hit->size, hit->data);
-    TRACE(tracer_, Event::TlbMiss, access == Access::Fetch ? "l1i" : "l1d", address.value(), kSizeNames[static_cast<size_t>(hit->size)], 0);
-    if (observer_) [[unlikely]] observer_->tlb_missed({address, access, privilege, hit->size});
-    return;
-  }
+  if (const auto hit = tlbs_->hit_second(address, access, rights, tag_)) return hit_second(address, access, privilege, hit->size, hit->data);
 
   // A page that is cached with all the rights but Dirty: the hardware walks once more to set Dirty in the table (SDM 4.8), which costs
   // what a miss costs and is counted as one; in `trap` the soft TLB holds such a page read-only, so that this access is seen there too.
@@ -173,31 +176,39 @@ void Mmu::miss_first(VirtAddr address, Access access, Privilege privilege) {
   }
 
   const WalkStart start = tlbs_->walk_start(address, root_, tag_);
-  const WalkResult w = walk(ram_, start.table, address, access, privilege, SetAccessedDirty::Yes, start.level, start.rights);
+  WalkResult walked;
+  if (known == nullptr) walked = walk(ram_, start.table, address, access, privilege, SetAccessedDirty::Yes, start.level, start.rights);
+  const WalkResult& w = known == nullptr ? walked : *known;
+  // Of a walk from the top, what the hardware would have read from `start` on.
+  const std::span<const WalkStep> steps = std::span{w.steps}.first(w.references).subspan(known == nullptr ? 0 : 4 - start.level);
   DCHECK(w.ok, "{:#x} was answered, but its walk from level {} ends with error code {:#x}", address.value(), start.level,
          w.fault.error_code);
-  count_miss(first, w.size);
+  count_miss(first, w.size, access);
   ++second.accesses;
-  count_miss(second, w.size);
+  count_miss(second, w.size, access);
   ++counters_.walks;
-  counters_.walk_references += w.references;
-  counters_.walk_cycles += w.references * timing_.cycles_walk_reference;
+  counters_.walk_references += steps.size();
+  counters_.walk_cycles += steps.size() * timing_.cycles_walk_reference;
   counters_.dirty_walks += cached_clean;
   bool first_use = false;
   if (w.ok) {
     const TlbData data = tlb_data(w);
     first_use = !unbounded_->insert(address, w.size, tag_, w.leaf.global()) && !cached_clean;
     counters_.cold_walks += first_use;
-    tlbs_->remember_walk(address, tag_, start, w);
+    tlbs_->remember_walk(address, tag_, start, steps);
     tlbs_->insert_second(address, access, tag_, w.size, data);
     fill_first(address, access, w.size, data);
   }
-  TRACE(tracer_, Event::TlbMiss, "l2", address.value(), kSizeNames[static_cast<size_t>(w.size)], w.references);
-  if (observer_) [[unlikely]] observer_->tlb_missed({address, access, privilege, w.size, true, first_use, cached_clean, w.references});
+  TRACE(tracer_, Event::TlbMiss, "l2", address.value(), kSizeNames[static_cast<size_t>(w.size)], steps.size());
+  if (observer_) [[unlikely]] observer_->tlb_missed({address, access, privilege, w.size, true, first_use, cached_clean, static_cast<unsigned>(steps.size())});
 }
 
 void Mmu::fill_first(VirtAddr address, Access access, PageSize size, TlbData data) {
   const auto evicted = tlbs_->insert_first(address, access, tag_, size, data);
+  if (evicted && access == Access::Fetch) {
+    uint64_t& recent = recent_code_.pages[evicted->page.vpn().value() & recent_code_.mask];
+    if (recent >> 1 == evicted->page.value() >> kPageShift) recent = RecentPages::kNone;
+  }
   if (!evicted || !soft_follows_l1d_ || access == Access::Fetch || soft_ == nullptr) return;
   if (!evicted->global && !same_space(evicted->pcid, tag_)) return;  // the soft TLB was emptied when that address space was left
   switch (evicted->size) {
@@ -243,14 +254,25 @@ Mmu::FillRights Mmu::count_fill(VirtAddr address, Access access) {
   if (!modelled_) return {true, access == Access::Write};
   if (access != Access::Fetch && !tlbs_->hit_first(address, access, needed_rights(access, Privilege::User), tag_)) {
     ++(soft_holds_most_recent_ ? uncounted_misses_ : counters_.l1d.accesses);
-    miss_first(address, access, Privilege::User);
+    const bool known = resolved_.ok && resolved_access_ == access && resolved_.fault.address.page_floor() == address.page_floor();
+    miss_first(address, access, Privilege::User, known ? &resolved_ : nullptr);
     // The victim may have cost a flush, and with it the record of the page that is about to be filled.
-    if (resolved_size_ != PageSize::k4K) large_fills_->add(address, resolved_size_);
+    if (resolved_.size != PageSize::k4K) large_fills_->add(address, resolved_.size);
   }
   if (soft_holds_most_recent_ && access != Access::Fetch) note_most_recent(address);
   const auto cached = tlbs_->peek_first(address, Access::Read, tag_);
   if (!cached || !cached->has(needed_rights(Access::Read, Privilege::User))) return {};
   return {true, cached->has(needed_rights(Access::Write, Privilege::User))};
+}
+
+Mmu::FillRights Mmu::count_cached(VirtAddr address, Access access, const TlbHierarchy::Cached& cached) {
+  tlbs_->use(cached);
+  if (!cached.first) {
+    ++(soft_holds_most_recent_ ? uncounted_misses_ : counters_.l1d.accesses);
+    hit_second(address, access, Privilege::User, PageSize::k4K, cached.data);
+  }
+  if (soft_holds_most_recent_) note_most_recent(address);
+  return {true, cached.data.has(needed_rights(Access::Write, Privilege::User))};
 }
 
 void Mmu::invalidate_pages(VirtAddr first, Pages n, Pcid pcid, FlushReason reason) {

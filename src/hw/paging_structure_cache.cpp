@@ -40,11 +40,11 @@ WalkStart PagingStructureCaches::start(VirtAddr address, PhysAddr root, Pcid pci
   return {root, 4, {}};
 }
 
-void PagingStructureCaches::remember(VirtAddr address, Pcid pcid, const WalkStart& start, const WalkResult& walk) {
+void PagingStructureCaches::remember(VirtAddr address, Pcid pcid, const WalkStart& start, std::span<const WalkStep> steps) {
   UpperRights rights = start.rights;
   // The last entry read is the leaf: it leads to no table.
-  for (unsigned i = 0; i + 1 < walk.references; ++i) {
-    const auto& [level, entry_address, entry] = walk.steps[i];
+  for (unsigned i = 0; i + 1 < steps.size(); ++i) {
+    const auto& [level, entry_address, entry] = steps[i];
     rights.writable = rights.writable && entry.writable();
     rights.executable = rights.executable && !entry.no_execute();
     rights.user = rights.user && entry.user();

@@ -14,7 +14,7 @@ class PagingStructureCaches {
   explicit PagingStructureCaches(const TlbConfig& config);
 
   WalkStart start(VirtAddr address, PhysAddr root, Pcid pcid);
-  void remember(VirtAddr address, Pcid pcid, const WalkStart& start, const WalkResult& walk);
+  void remember(VirtAddr address, Pcid pcid, const WalkStart& start, std::span<const WalkStep> steps);
   void flush_pcid(Pcid pcid);
   void flush_all();
 

@@ -46,8 +46,16 @@ uint32_t TlbArray::victim(uint32_t first) {
   switch (geometry_.policy) {
     case Replacement::Lru:
     case Replacement::Fifo: {
-      const auto begin = stamps_.begin() + first;
-      return first + static_cast<uint32_t>(std::min_element(begin, begin + geometry_.ways) - begin);
+      // Without branches: which way is the oldest, nothing can predict.
+      const uint64_t* stamps = stamps_.data() + first;
+      uint64_t oldest = stamps[0];
+      uint32_t way = 0;
+      for (uint32_t other = 1; other < geometry_.ways; ++other) {
+        const bool older = stamps[other] < oldest;
+        oldest = older ? stamps[other] : oldest;
+        way = older ? other : way;
+      }
+      return first + way;
     }
     case Replacement::TreePlru: {
       const uint8_t* nodes = tree_.data() + size_t{first / geometry_.ways} * tree_leaves_;
@@ -76,7 +84,7 @@ std::optional<TlbArray::Entry> TlbArray::insert(const TlbKey& key, TlbData data)
   } else {
     slot = victim(first);
     evicted = at(slot);
-    remove(slot);
+    remove_from(set, slot);
   }
   tags_[slot] = data.raw & TlbData::kGlobal ? key.global : key.local;
   data_[slot] = data;
@@ -88,10 +96,12 @@ std::optional<TlbArray::Entry> TlbArray::insert(const TlbKey& key, TlbData data)
   return evicted;
 }
 
-void TlbArray::remove(uint32_t slot) {
+void TlbArray::remove(uint32_t slot) { remove_from(slot / geometry_.ways, slot); }
+
+void TlbArray::remove_from(uint32_t set, uint32_t slot) {
   DCHECK(tags_[slot] != 0, "slot {} is empty", slot);
   --valid_[tags_[slot] >> TlbKey::kSizeShift & 3];
-  --set_valid_[slot / geometry_.ways];
+  --set_valid_[set];
   tags_[slot] = 0;
 }
 

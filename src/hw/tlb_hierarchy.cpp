@@ -89,6 +89,7 @@ std::optional<TlbArray::Entry> TlbHierarchy::insert(TlbArray& array, VirtAddr ad
 
 std::optional<TlbHierarchy::Evicted> TlbHierarchy::insert_first(VirtAddr address, Access access, Pcid pcid, PageSize size, TlbData data) {
   const LevelArrays& level = access == Access::Fetch ? l1i_ : l1d_;
+  holds_large_ |= size != PageSize::k4K;
   while (level.by_size[static_cast<size_t>(size)] == nullptr) {
     // No array for this size: keep the next smaller piece that holds the address.
     size = static_cast<PageSize>(static_cast<unsigned>(size) - 1);
@@ -102,13 +103,14 @@ std::optional<TlbHierarchy::Evicted> TlbHierarchy::insert_first(VirtAddr address
 }
 
 void TlbHierarchy::insert_second(VirtAddr address, Access access, Pcid pcid, PageSize size, TlbData data) {
+  holds_large_ |= size != PageSize::k4K;
   if (TlbArray* array = second(access).by_size[static_cast<size_t>(size)]) insert(*array, address, pcid, size, data);
 }
 
 WalkStart TlbHierarchy::walk_start(VirtAddr address, PhysAddr root, Pcid pcid) { return structures_->start(address, root, pcid); }
 
-void TlbHierarchy::remember_walk(VirtAddr address, Pcid pcid, const WalkStart& start, const WalkResult& walk) {
-  structures_->remember(address, pcid, start, walk);
+void TlbHierarchy::remember_walk(VirtAddr address, Pcid pcid, const WalkStart& start, std::span<const WalkStep> steps) {
+  structures_->remember(address, pcid, start, steps);
 }
 
 bool TlbHierarchy::invalidate_page(VirtAddr address, Pcid pcid) {
@@ -146,7 +148,7 @@ void TlbHierarchy::flush_non_global() {
 void TlbHierarchy::flush_all() {
   for (const Named& named : arrays_) named.array->clear();
   structures_->flush_all();
-  holds_pieces_ = false;
+  holds_large_ = holds_pieces_ = false;
 }
 
 std::vector<TlbHierarchy::ArrayInfo> TlbHierarchy::arrays() const {

@@ -5,6 +5,19 @@
 #include "hw/unicorn_cpu.h"
 
 namespace vitro::hw {
+namespace {
+
+// 1, 2, 4 or 8 bytes: with the size known each is one instruction.
+void copy(void* to, const void* from, unsigned size) {
+  switch (size) {
+    case 1: std::memcpy(to, from, 1); break;
+    case 2: std::memcpy(to, from, 2); break;
+    case 4: std::memcpy(to, from, 4); break;
+    default: std::memcpy(to, from, 8); break;
+  }
+}
+
+}  // namespace
 
 // What the page tables say, after the kernel resolved a fault if there was one. Nullopt: refused; the run ends.
 std::optional<Translation> UnicornCpu::translate_for(uint64_t page, Access access) {
@@ -28,6 +41,20 @@ std::optional<Translation> UnicornCpu::translate_for(uint64_t page, Access acces
 std::byte* UnicornCpu::reach(uint64_t address, Access access) {
   const uint64_t page = address & ~kPageOffsetMask;
   catch_up();
+  if (mode_ != MmuMode::Fast && !recorder_.repeating()) [[likely]] {
+    if (const auto cached = mmu_.find_cached(VirtAddr{address}, access)) {
+      const Pfn frame = cached->data.frame();
+      std::byte* const host = ram_.host_base() + frame.address().value();
+      std::byte* const byte = host + (address & kPageOffsetMask);
+      __builtin_prefetch(byte);  // comes while the TLBs are asked
+      const bool code = blocks_.has_code(frame);
+      if (!code || access != Access::Write) {
+        const Mmu::FillRights rights = mmu_.count_cached(VirtAddr{address}, access, *cached);
+        grant(page, frame, host, rights.writable && !code);
+        return byte;
+      }
+    }
+  }
   const std::optional<Translation> t = translate_for(page, access);
   if (!t) {
     refused_already_ = true;
@@ -40,6 +67,7 @@ std::byte* UnicornCpu::reach(uint64_t address, Access access) {
   if (code && access == Access::Write) return nullptr;
   std::byte* const host = ram_.host_base() + t->address.value();
   std::byte* const byte = host + (address & kPageOffsetMask);
+  __builtin_prefetch(byte);
   if (recorder_.made_before(page >> kPageShift, access)) [[unlikely]]
     return byte;
   // Writable only once Dirty is set: the first write comes back here.
@@ -49,14 +77,19 @@ std::byte* UnicornCpu::reach(uint64_t address, Access access) {
     if (!rights.readable) return byte;
     writable = writable && rights.writable;
   }
+  grant(page, frame, host, writable);
+  return byte;
+}
+
+// The soft TLB may answer further accesses of the page.
+void UnicornCpu::grant(uint64_t page, Pfn frame, std::byte* host, bool writable) {
   if (writable) blocks_.note_writable(frame, aliases_.epoch());
   granted_ = true;
-  if (!table_.put(page, t->address.value(), host, writable) && ++conflicts_ > 4 * table_.entries() &&
+  if (!table_.put(page, frame.address().value(), host, writable) && ++conflicts_ > 4 * table_.entries() &&
       table_.entries() < SoftTable::kMaximumEntries) {
     table_.before_flush(true);
     flush();
   }
-  return byte;
 }
 
 // For an access that crosses a page: the first byte of it in each.
@@ -88,7 +121,7 @@ bool UnicornCpu::load(uint64_t address, void* to, unsigned size, uintptr_t where
     const std::byte* from = table_.look_up(address, false);
     if (!from) from = reach(address, Access::Read);
     if (!from) return false;
-    std::memcpy(to, from, size);
+    copy(to, from, size);
     return true;
   }
   std::byte *first, *second;
@@ -105,7 +138,7 @@ bool UnicornCpu::store(uint64_t address, const void* from, unsigned size, uintpt
     std::byte* to = table_.look_up(address, true);
     if (!to) to = reach(address, Access::Write);
     if (!to) return false;
-    std::memcpy(to, from, size);
+    copy(to, from, size);
     return true;
   }
   std::byte *first, *second;

@@ -181,6 +181,7 @@ class UnicornCpu final : public Cpu, private BlockClient, private AccessClient {
   void count_helper_access(uint64_t where) override;
   void helper_access_done() override { in_helper_ = false; }
   std::byte* reach(uint64_t address, Access access);
+  void grant(uint64_t page, Pfn frame, std::byte* host, bool writable);
   bool reach_both(uint64_t address, unsigned size, Access access, std::byte*& first, std::byte*& second);
   std::optional<Translation> translate_for(uint64_t page, Access access);
   bool direct() const { return table_.found(); }

@@ -174,6 +174,12 @@ class Mmu {
   // counts nothing, fetches being counted by the block; it may be given no more data rights than returned. A page may be filled
   // writable only where `writable`: a first write must come here, as a walk sets Dirty.
   FillRights count_fill(VirtAddr address, Access access);
+  // The same for a data access that the simulated TLBs can answer: what they hold, the tables hold, so nobody has to walk. Between the two the
+  // caller may still decide not to make the access; find_cached() has no effect.
+  std::optional<TlbHierarchy::Cached> find_cached(VirtAddr address, Access access) const {
+    return modelled_ ? tlbs_->find_small(address, needed_rights(access, Privilege::User), tag_) : std::nullopt;
+  }
+  FillRights count_cached(VirtAddr address, Access access, const TlbHierarchy::Cached& cached);
 
   // --- invalidation. All of these drop from the soft TLB too, where it can hold what goes. A page is the whole translation around the
   // address, whatever its size. Freeing a page table needs one too, even where none of its entries was ever used: the paging-structure
@@ -205,7 +211,9 @@ class Mmu {
   // The walk of resolve() and translate(), with faults counted.
   WalkResult walk_tables(VirtAddr address, Access access, Privilege privilege);
   // From a miss in the first level on; its `accesses` are counted already.
-  void miss_first(VirtAddr address, Access access, Privilege privilege);
+  // `known`: what a walk from the top has just said, where there was one.
+  void miss_first(VirtAddr address, Access access, Privilege privilege, const WalkResult* known = nullptr);
+  void hit_second(VirtAddr address, Access access, Privilege privilege, PageSize size, TlbData data);
   void fill_first(VirtAddr address, Access access, PageSize size, TlbData data);
   void count_unfiltered(VirtAddr address, Access access);
   void forget_recent();
@@ -234,9 +242,11 @@ class Mmu {
   Pcid pcid_{0};
   VirtAddr lazy_first_{0}, lazy_end_{0};
   Pcid tag_{0};  // tag_of(pcid_)
-  PageSize resolved_size_ = PageSize::k4K;  // what resolve() found last
+  WalkResult resolved_;  // what resolve() found last, and for which access
+  Access resolved_access_ = Access::Read;
   // The page that each set of a first-level array for 4 KiB pages was used for last: page << 1, plus 1 where it may be written. One more use
-  // is a hit and changes nothing under any policy. Several sets may share a slot; a set never has two.
+  // is a hit and changes nothing under any policy. Several sets may share a slot; a set never has two. (For fetches under FIFO or random
+  // replacement: pages that the array holds, of which one slot remembers one.)
   struct RecentPages {
     static constexpr uint64_t kSlots = 64, kNone = UINT64_MAX - 1;
     std::array<uint64_t, kSlots> pages;

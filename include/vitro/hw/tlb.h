@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -86,6 +87,29 @@ class TlbHierarchy {
   // Puts a translation into the first level. `frame_address` is where `address` lies in memory. Returns what had to go, if anything.
   std::optional<Evicted> insert_first(VirtAddr address, Access access, Pcid pcid, PageSize size, TlbData data);
 
+  // --- what may answer a data access of 4 KiB without the tables: the first level, or else the second. No effect; count it with use().
+  struct Cached {
+    TlbData data;
+    uint32_t slot;
+    bool first;  // level
+  };
+  // Nullopt where neither has the page with these rights, and where larger pages are cached at all, which may answer too.
+  std::optional<Cached> find_small(VirtAddr address, uint64_t rights, Pcid pcid) const {
+    const TlbArray& first = *l1d_.by_size[0];
+    const TlbArray& second = *l2_.by_size[0];
+    if (holds_large_) return std::nullopt;
+    const TlbKey key = TlbKey::of(address, PageSize::k4K, pcid);
+    if (const uint32_t slot = first.find(key); slot != TlbArray::kNone) {
+      if (!first.data(slot).has(rights)) return std::nullopt;
+      return Cached{first.data(slot), slot, true};
+    }
+    const uint32_t slot = second.find(key);
+    if (slot == TlbArray::kNone || !second.data(slot).has(rights)) return std::nullopt;
+    return Cached{second.data(slot), slot, false};
+  }
+  // The policy of its level learns of the hit.
+  void use(const Cached& c) { (c.first ? l1d_ : l2_).by_size[0]->touch(c.slot); }
+
   // --- the second level
   struct SecondHit {
     TlbData data;
@@ -98,7 +122,7 @@ class TlbHierarchy {
   // --- the paging-structure caches
   WalkStart walk_start(VirtAddr address, PhysAddr root, Pcid pcid);
   // Remembers the tables that a completed walk, begun at `start`, went through.
-  void remember_walk(VirtAddr address, Pcid pcid, const WalkStart& start, const WalkResult& walk);
+  void remember_walk(VirtAddr address, Pcid pcid, const WalkStart& start, std::span<const WalkStep> steps);
 
   // --- invalidation (SDM 4.10.4.1)
   // INVLPG and INVPCID type 0: one page, whatever its size, in one address space, also where it is global; and all that the
@@ -163,6 +187,7 @@ class TlbHierarchy {
   TlbConfig config_;
   LevelArrays l1d_, l1i_, l2_, l2i_;
   bool has_l2i_ = false;
+  bool holds_large_ = false;   // a page of 2 MiB or 1 GiB was inserted since everything was flushed
   bool holds_pieces_ = false;  // some first-level entry is a piece of a larger page
   std::vector<Named> arrays_;
   std::unique_ptr<PagingStructureCaches> structures_;

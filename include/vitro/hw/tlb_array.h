@@ -118,6 +118,7 @@ class TlbArray {
   uint32_t search(const TlbKey& key) const;
   void touch_tree(uint32_t slot);
   uint32_t victim(uint32_t first);
+  void remove_from(uint32_t set, uint32_t slot);
 
   TlbGeometry geometry_;
   uint32_t set_mask_;

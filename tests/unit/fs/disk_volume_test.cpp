@@ -338,7 +338,9 @@ TEST_P(DiskCrash, WhatWasSyncedSurvives) {
     ASSERT_TRUE(store_->close());
     ASSERT_TRUE(disk_->poke(0, start));
     for (const size_t i : applied)
-      if (!log[i].flush) ASSERT_TRUE(disk_->poke(log[i].sector, log[i].bytes));
+      if (!log[i].flush) {
+        ASSERT_TRUE(disk_->poke(log[i].sector, log[i].bytes));
+      }
     restart();
     ASSERT_FALSE(HasFatalFailure());
     // Of each name the last fsync before the crash counts, if nothing has changed the file since.
