@@ -1,8 +1,6 @@
 // Splitting, merging and stealing blocks (mm/page_alloc.c). Only the first Frame of a block is touched, except when a pageblock changes type.
 //
-// Why one look at the buddy's first frame is enough: the frame at a block's buddy address is always the first of something (of a free block
-// of any order, of a handed-out block, or a reserved frame), because a larger free block that held it would hold the block being freed too.
-// So stale marks inside free blocks are never looked at.
+// A block is free where its bit is set in the map of its order; a block in a list has it set, and no other.
 #include "vitro/mm/buddy_allocator.h"
 
 #include <algorithm>
@@ -55,13 +53,14 @@ std::string_view migrate_type_name(MigrateType t) {
 BuddyAllocator::BuddyAllocator(FrameTable& frames, unsigned zone, Pfn first, Pfn end)
     : frames_(&frames[Pfn{0}]), zone_(static_cast<uint8_t>(zone)), first_(first), end_(end),
       first_block_(first.value() >> kPageblock),
-      block_types_(end.value() > first.value() ? ((end.value() - 1) >> kPageblock) - first_block_ + 1 : 0, static_cast<uint8_t>(kMovable)) {
+      block_types_(end.value() > first.value() ? ((end.value() - 1) >> kPageblock) - first_block_ + 1 : 0, static_cast<uint8_t>(kMovable)),
+      map_first_(first.value() & ~((uint64_t{1} << kTop) - 1)) {
+  // To the end of the last maximal block: buddies may lie beyond the zone's end.
+  const uint64_t span = ((end.value() - map_first_) | ((uint64_t{1} << kTop) - 1)) + 1;
+  for (unsigned order = 0; order < kOrders; ++order) map_starts_[order + 1] = map_starts_[order] + (span >> order);
+  free_map_.resize(map_starts_[kOrders] / 64 + 1);
   CHECK(first <= end && end.value() <= frames.size().value(), "zone {}: frames {}..{} of {}", zone, first.value(), end.value(),
         frames.size().value());
-}
-
-bool BuddyAllocator::is_free_block(uint64_t pfn, unsigned order) const {
-  return (header(frames_[pfn]) & 0x00ff'ffff) == header_of(FrameState::Free, order, zone_, 0);
 }
 
 void BuddyAllocator::link_head(uint32_t pfn, unsigned order, unsigned type) {
@@ -77,6 +76,7 @@ void BuddyAllocator::link_head(uint32_t pfn, unsigned order, unsigned type) {
   }
   list.head = pfn;
   ++counts_[order][type];
+  flip_free(pfn, order);
 }
 
 void BuddyAllocator::link_tail(uint32_t pfn, unsigned order, unsigned type) {
@@ -92,6 +92,7 @@ void BuddyAllocator::link_tail(uint32_t pfn, unsigned order, unsigned type) {
   }
   list.tail = pfn;
   ++counts_[order][type];
+  flip_free(pfn, order);
 }
 
 void BuddyAllocator::unlink(uint32_t pfn, unsigned order, unsigned type) {
@@ -102,6 +103,7 @@ void BuddyAllocator::unlink(uint32_t pfn, unsigned order, unsigned type) {
   if (f.next == Frame::kNone) list.tail = f.previous;
   else frames_[f.next].previous = f.previous;
   if (--counts_[order][type] == 0) nonempty_[type] &= ~(1u << order);
+  flip_free(pfn, order);
 }
 
 void BuddyAllocator::mark_free(uint32_t pfn, unsigned order, unsigned type) { set_header(frames_[pfn], FrameState::Free, order, zone_, type); }
@@ -331,6 +333,7 @@ void BuddyAllocator::verify() const {
         CHECK((pfn & (size - 1)) == 0, "pfn {} order {} is not aligned", pfn, order);
         CHECK(header(f) == header_of(FrameState::Free, order, zone_, type), "pfn {} on the list of order {} type {}: header {:#x}", pfn, order,
               type, header(f));
+        CHECK(is_free_block(pfn, order), "pfn {} order {} is on a list, and not in the map", pfn, order);
         CHECK(f.previous == previous, "pfn {}: previous {} should be {}", pfn, f.previous, previous);
         CHECK(f.refcount == 0 && f.mapcount == 0, "free pfn {} has references", pfn);
         if (order < kTop && is_free_block(pfn ^ size, order)) {
@@ -347,6 +350,9 @@ void BuddyAllocator::verify() const {
       CHECK(((nonempty_[type] >> order) & 1) == (n != 0), "order {} type {}: wrong in the bit map", order, type);
     }
   }
+  uint64_t mapped = 0;
+  for (const uint64_t word : free_map_) mapped += static_cast<uint64_t>(std::popcount(word));
+  CHECK(mapped == blocks.size(), "{} free blocks in the map, {} on lists", mapped, blocks.size());
   CHECK(free == free_, "zone {}: {} free frames counted, {} found", zone_, free_, free);
   std::sort(blocks.begin(), blocks.end());
   uint64_t end = 0;

@@ -6,7 +6,8 @@
 //   buddy.free(*block, Order{3});                                     // merges with its free buddies
 //
 // Free blocks are kept in lists by order and migrate type, linked through their first Frame. Allocation and freeing read and write only the
-// first frames of blocks: a never-split order-10 block costs one descriptor.
+// first frames of blocks: a never-split order-10 block costs one descriptor. Which blocks are free is also kept in a bit map for each order,
+// two bits a frame together: most buddies that are looked at are not free, and their descriptors would all be cache misses.
 #pragma once
 
 #include <array>
@@ -94,7 +95,16 @@ class BuddyAllocator {
     return result;
   }
   uint64_t block_of(Pfn f) const { return (f.value() >> kPageblockOrder.value()) - first_block_; }
-  bool is_free_block(uint64_t pfn, unsigned order) const;
+  // One bit for each block of an order, by its place in the zone; the maps of all orders lie one behind the other.
+  uint64_t bit_of(uint64_t pfn, unsigned order) const { return map_starts_[order] + ((pfn - map_first_) >> order); }
+  bool is_free_block(uint64_t pfn, unsigned order) const {
+    const uint64_t bit = bit_of(pfn, order);
+    return free_map_[bit >> 6] >> (bit & 63) & 1;
+  }
+  void flip_free(uint64_t pfn, unsigned order) {
+    const uint64_t bit = bit_of(pfn, order);
+    free_map_[bit >> 6] ^= uint64_t{1} << (bit & 63);
+  }
   void link_head(uint32_t pfn, unsigned order, unsigned type);
   void link_tail(uint32_t pfn, unsigned order, unsigned type);
   void unlink(uint32_t pfn, unsigned order, unsigned type);
@@ -116,6 +126,9 @@ class BuddyAllocator {
   Pfn first_, end_;
   uint64_t first_block_;
   std::vector<uint8_t> block_types_;
+  uint64_t map_first_;  // aligned to the largest block
+  std::array<uint64_t, kOrders + 1> map_starts_{};
+  std::vector<uint64_t> free_map_;
 };
 
 }  // namespace vitro::mm
