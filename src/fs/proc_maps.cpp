@@ -8,6 +8,7 @@
 #include "fs/proc_text.h"
 #include "vitro/fs/process_view.h"
 #include "vitro/mm/physical_memory.h"
+#include "vitro/mm/special_mapping.h"
 
 namespace vitro::fs {
 namespace {
@@ -66,7 +67,7 @@ void add(Smaps& sum, const Smaps& s) {
 // Splits the PSS of one area. A private mapping of a file holds both kinds of pages, so its pages are looked at one by one.
 void split_pss(mm::AddressSpace& space, const mm::Vma& vma, const Smaps& s, PssByKind& pss) {
   if (s.pss_shifted == 0) return;
-  if (!vma.file) {
+  if (vma.anonymous()) {
     pss.anonymous += s.pss_shifted;
     return;
   }
@@ -98,8 +99,8 @@ MapLine describe_area(const mm::Vma& vma, const mm::AddressSpace::Layout& layout
     line.device = vma.file->device_number();
     line.inode = vma.file->inode_number();
     line.name = escape(vma.file->mapped_path(), "\n");
-  } else if (layout.vdso.value() != 0 && vma.start == layout.vdso) {
-    line.name = "[vdso]";
+  } else if (vma.special) {
+    line.name = vma.special->name;
   } else if (vma.start <= layout.brk && vma.end >= layout.start_brk) {
     line.name = "[heap]";
   } else if (vma.start <= layout.start_stack && vma.end >= layout.start_stack) {

@@ -160,9 +160,10 @@ Result<uint64_t> install(Kernel::State& s, Task& t, ProgramStart& program, const
     interpreter_base = TRY(map_image(t, *interpreter, 0, anywhere));
     entry = interpreter->elf.entry + interpreter_base;
   }
+  const VirtAddr vdso = TRY(s.vdso->map(space));
   const uint64_t table = elf.table_address();
   const uint64_t sp =
-      TRY(write_tables(s, t, stack, program, {table ? table + bias : 0, elf.table_count, interpreter_base, elf.entry + bias}));
+      TRY(write_tables(s, t, stack, program, {table ? table + bias : 0, elf.table_count, interpreter_base, elf.entry + bias, vdso.value()}));
 
   hw::UserRegisters r;
   r.rip = entry;

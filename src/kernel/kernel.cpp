@@ -48,6 +48,7 @@ Kernel::Kernel(const KernelConfig& config, hw::Cpu& cpu, hw::Clock& clock, const
   vm.set_fault_observer(this);
   vfs.set_job_control(&state_->jobs);
   vm.set_charge([&clock](Nanoseconds n) { clock.advance(n); });
+  state_->vdso.emplace(vm);
   state_->boot_tasks();
   state_->oom = std::make_unique<OomService>(*state_);
   vm.oom().attach(state_->oom.get());

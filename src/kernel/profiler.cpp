@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "vitro/mm/physical_memory.h"
+#include "vitro/mm/special_mapping.h"
 
 namespace vitro::kernel {
 namespace {
@@ -16,10 +17,10 @@ std::string last_part(const std::string& path) { return path.substr(path.rfind('
 // As /proc/PID/maps names areas.
 std::string area_name(const mm::AddressSpace& space, const mm::Vma& v) {
   if (v.file) return v.file->mapped_path();
+  if (v.special) return v.special->name;
   const auto& l = space.layout;
   if (v.start <= l.brk && v.end >= l.start_brk && l.start_brk.value() != 0) return "[heap]";
   if (v.contains(l.start_stack) || mm::has(v.flags, mm::VmFlag::GrowsDown)) return "[stack]";
-  if (v.start == l.vdso && l.vdso.value() != 0) return "[vdso]";
   return "[anonymous]";
 }
 

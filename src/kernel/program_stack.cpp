@@ -91,6 +91,7 @@ Result<uint64_t> write_tables(Kernel::State& s, Task& t, const StackPlan& plan, 
 
   const fs::Credentials& c = t.process->credentials;
   const std::vector<std::pair<uint64_t, uint64_t>> auxiliary{
+      {AT_SYSINFO_EHDR, values.vdso},
       {kAtMinSigStackSize, kMinimumSignalStack},
       {AT_HWCAP, kHwcap},
       {AT_PAGESZ, kPageSize},

@@ -61,7 +61,7 @@ StackPlan plan_stack(const ProgramStart& program);
 Status build_stack(const StackPlan& plan, const ProgramStart& program, mm::AddressSpace& space, bool executable);
 
 struct AuxiliaryValues {
-  uint64_t table_address, table_count, interpreter_base, entry;
+  uint64_t table_address, table_count, interpreter_base, entry, vdso;
 };
 // Writes argc, argv, envp and the auxiliary vector below the strings; the task's space is current. Returns the initial stack pointer.
 Result<uint64_t> write_tables(Kernel::State& s, Task& t, const StackPlan& plan, const ProgramStart& program, const AuxiliaryValues& values);

@@ -12,6 +12,7 @@
 #include "kernel/pid_allocator.h"
 #include "kernel/scheduler.h"
 #include "kernel/symbol_table.h"
+#include "kernel/vdso.h"
 #include "vitro/kernel/kernel.h"
 #include "vitro/mm/oom.h"
 
@@ -126,6 +127,7 @@ struct Kernel::State final : SchedulerPort {
   ProcessJobControl jobs;
   std::unique_ptr<Profiler> profiler;  // null: nobody asked
 
+  std::optional<Vdso> vdso;
   std::map<int, std::unique_ptr<Task>> tasks;         // by tid, zombies included
   std::map<int, std::unique_ptr<Process>> processes;  // by pid
   Process* init = nullptr;                            // pid 1: adopts orphans and reaps them

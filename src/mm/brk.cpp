@@ -28,7 +28,7 @@ VirtAddr AddressSpace::brk(VirtAddr requested) {
     if (!s.may_lock_more(flags, pages.bytes()) || !s.may_expand(flags, pages)) return layout.brk;
     if (s.vmas.size() > static_cast<size_t>(s.vm.max_map_count) || !s.vm.may_commit(pages, Pages{s.usage.total_vm})) return layout.brk;
     Vma* previous = next ? next->tree.previous : s.vmas.last();
-    if (previous && previous->end == old_end && !previous->file && (previous->flags & ~VmFlag::SoftDirty) == (flags & ~VmFlag::SoftDirty) &&
+    if (previous && previous->end == old_end && previous->anonymous() && (previous->flags & ~VmFlag::SoftDirty) == (flags & ~VmFlag::SoftDirty) &&
         previous->index_of(old_end).value() == old_end.vpn().value() && (!previous->anon_vma || previous->anon_chain.size() == 1)) {
       s.vmas.resize(*previous, previous->start, new_end);
     } else {

@@ -59,6 +59,7 @@ Status copy_area(AddressSpace::State& parent, Vma& from, AddressSpace::State& ch
   const bool charged = has(from.flags, VmFlag::Account);
   if (charged && !parent.vm.may_commit(from.pages(), Pages{parent.usage.total_vm})) return fail(Errno::NoMemory);
   Vma* to = TRY(child.new_vma(from.start, from.end, from.flags & ~kLockFlags, from.file, from.page_offset));
+  to->special = from.special;
   const bool wipe = has(from.flags, VmFlag::WipeOnFork);
   if (!wipe && !fork_anon_vma(child.caches(), *to, from)) {
     delete to;
@@ -68,7 +69,7 @@ Status copy_area(AddressSpace::State& parent, Vma& from, AddressSpace::State& ch
   child.link(*to);
   child.account(to->flags, static_cast<int64_t>(to->pages().value()));
   // What only a file maps comes back by faults (mm/memory.c: vma_needs_copy).
-  if (wipe || !from.anon_vma) return {};
+  if (wipe || (!from.anon_vma && !has(from.flags, VmFlag::PfnMap))) return {};
   return copy_pages(parent, from, child, tlb);
 }
 

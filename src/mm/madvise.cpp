@@ -25,7 +25,9 @@ Result<std::optional<VmFlag>> advised_flags(const Vma& v, int advice) {
     case kSequential: return (f & ~VmFlag::RandRead) | VmFlag::SeqRead;
     case kRandom: return (f & ~VmFlag::SeqRead) | VmFlag::RandRead;
     case kDontFork: return f | VmFlag::DontCopy;
-    case kDoFork: return f & ~VmFlag::DontCopy;
+    case kDoFork:
+      if (has(f, VmFlag::Io)) return fail(Errno::Invalid);
+      return f & ~VmFlag::DontCopy;
     case kWipeOnFork:
       if (v.file || v.shared()) return fail(Errno::Invalid);
       return f | VmFlag::WipeOnFork;
@@ -152,21 +154,21 @@ Status AddressSpace::madvise(VirtAddr start, Bytes length, int advice) {
     switch (advice) {
       case kDontNeed:
       case kDontNeedLocked: {
-        if (advice == kDontNeed && has(v->flags, VmFlag::Locked)) return fail(Errno::Invalid);
+        if ((advice == kDontNeed && has(v->flags, VmFlag::Locked)) || has(v->flags, VmFlag::PfnMap)) return fail(Errno::Invalid);  // can_madv_lru_vma
         TlbGather tlb = s.gather();
         s.zap(*v, from, to, tlb, false, MayYield::Yes);
         break;
       }
       case kFree:
-        if (v->file || has(v->flags, VmFlag::Locked)) return fail(Errno::Invalid);
+        if (!v->anonymous() || has(v->flags, VmFlag::Locked)) return fail(Errno::Invalid);
         mark_lazily_freeable(s, *v, from, to);
         break;
       case kCold:
-        if (has(v->flags, VmFlag::Locked)) return fail(Errno::Invalid);
+        if (has_any(v->flags, VmFlag::Locked | VmFlag::PfnMap)) return fail(Errno::Invalid);
         make_cold(s, from, to);
         break;
       case kPageOut:
-        if (has(v->flags, VmFlag::Locked)) return fail(Errno::Invalid);
+        if (has_any(v->flags, VmFlag::Locked | VmFlag::PfnMap)) return fail(Errno::Invalid);
         page_out(s, from, to);
         break;
       case kWillNeed: {

@@ -53,7 +53,7 @@ Status AddressSpace::State::populate(VirtAddr start, VirtAddr end, Populate how)
       if (!v) break;
       a = std::max(a, v->start);
       if (how == Populate::AsMapped) {
-        if (!v->accessible()) {
+        if (!v->accessible() || has(v->flags, VmFlag::PfnMap)) {
           a = v->end - Bytes{kPageSize};
           continue;
         }

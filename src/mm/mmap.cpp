@@ -116,7 +116,6 @@ Result<VirtAddr> AddressSpace::mmap(const MmapRequest& r) {
       if (r.grows_down) flags = flags | VmFlag::GrowsDown;
     }
     if (r.no_reserve && s.vm.overcommit_memory != 2) flags = flags | VmFlag::NoReserve;
-    if (r.dont_expand) flags = flags | VmFlag::DontExpand;
 
     const VirtAddr end = address + length;
     if (!s.may_expand(flags, pages) && !s.may_expand(flags, pages - Pages{pages_in_range(s.vmas, address, end)})) return fail(Errno::NoMemory);
@@ -136,7 +135,7 @@ Result<VirtAddr> AddressSpace::mmap(const MmapRequest& r) {
     Vma* next = s.vmas.find_ending_after(address);
     Vma* previous = next ? next->tree.previous : s.vmas.last();
     const auto extends = [&](const Vma& old) {
-      return (old.flags & ~VmFlag::SoftDirty) == (flags & ~VmFlag::SoftDirty) && !r.dont_expand && old.file == file &&
+      return (old.flags & ~VmFlag::SoftDirty) == (flags & ~VmFlag::SoftDirty) && old.file == file &&
              (!old.anon_vma || old.anon_chain.size() == 1);
     };
     if (previous && previous->end == address && extends(*previous) && page_offset == previous->page_offset + previous->pages()) {

@@ -56,13 +56,14 @@ Result<VirtAddr> move_area(AddressSpace::State& s, Vma& v, VirtAddr old, Bytes o
     if (charged) s.vm.uncommit(pages);
   };
   // Anonymous memory that was never touched takes its new place's numbers, so that it merges there (copy_vma).
-  const PageIndex page_offset = !v.file && !v.anon_vma ? PageIndex{to.vpn().value()} : v.index_of(old);
+  const PageIndex page_offset = v.anonymous() && !v.anon_vma ? PageIndex{to.vpn().value()} : v.index_of(old);
   auto made = s.new_vma(to, to + new_length, v.flags, v.file, page_offset);
   if (!made) {
     give_back();
     return fail(made.error());
   }
   Vma* moved = *made;
+  moved->special = v.special;
   moved->anon_vma = v.anon_vma;
   if (!clone_anon_vma(s.caches(), *moved, v)) {
     delete moved;

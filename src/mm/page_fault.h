@@ -35,6 +35,7 @@ struct FaultContext {
 
 Attempt fault_anonymous(FaultContext& f);      // private memory without a file, nothing mapped yet
 Attempt fault_file(FaultContext& f);           // a file mapping, nothing mapped yet
+Attempt fault_special(FaultContext& f);        // a page of the kernel, nothing mapped yet
 Attempt fault_swap(FaultContext& f);             // the entry names a swap slot
 Attempt fault_write_protected(FaultContext& f);  // mapped read-only, written to
 // Extends the stack above `f.page` down to it, where that is allowed.

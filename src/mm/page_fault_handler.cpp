@@ -41,7 +41,7 @@ Attempt attempt(FaultContext& f, hw::Access access) {
   if (!access_allowed(*f.vma, access)) return Attempt::SegvAccessError;
   Attempt result;
   if (f.pte.raw == 0) {
-    result = f.vma->file ? fault_file(f) : fault_anonymous(f);
+    result = f.vma->file ? fault_file(f) : f.vma->special ? fault_special(f) : fault_anonymous(f);
   } else if (is_swap(f.pte)) {
     result = fault_swap(f);
   } else if (f.write && !f.pte.writable()) {

@@ -60,6 +60,10 @@ void verify_area(const AddressSpace::State& s, const Vma& v, Recounts& frames, A
         ++found.rss_file;
         CHECK(!pte.writable() || f.has(FrameFlag::Dirty), "pfn {} is writable at {:#x} and clean", pte.pfn().value(), a.value());
         break;
+      case FrameState::Kernel:
+        ++found.rss_file;
+        CHECK(v.special && !pte.writable(), "pfn {} at {:#x} is the kernel's", pte.pfn().value(), a.value());
+        return;
       default: CHECK(false, "pfn {} at {:#x} is in state {}", pte.pfn().value(), a.value(), frame_state_name(f.state));
     }
     if (f.state != FrameState::Anonymous) {
@@ -144,6 +148,12 @@ void VirtualMemory::verify(Verify level) const {
     const Pfn pfn{number};
     const Frame& f = physical_.frames()[pfn];
     CHECK(f.mapcount == r.mappings, "pfn {}: mapcount {}, {} entries map it", number, f.mapcount, r.mappings);
+    if (f.state == FrameState::Kernel) {
+      // Of a special mapping: in no list, and the kernel's own reference beside those of the entries.
+      CHECK(f.refcount == r.mappings + 1, "pfn {}: refcount {}, {} entries", number, f.refcount, r.mappings);
+      ++file_mapped;
+      continue;
+    }
     const uint32_t owners = r.mappings + (r.cached ? 1 : 0) + (f.has(FrameFlag::SwapCache) ? 1 : 0);
     CHECK(f.refcount >= owners, "pfn {}: refcount {}, {} owners", number, f.refcount, owners);
     pins += f.refcount - owners;

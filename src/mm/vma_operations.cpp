@@ -63,6 +63,7 @@ void AddressSpace::State::unlink(Vma& v) {
 Result<Vma*> AddressSpace::State::split(Vma& v, VirtAddr at) {
   DCHECK(at > v.start && at < v.end && at.page_aligned(), "split {:#x}-{:#x} at {:#x}", v.start.value(), v.end.value(), at.value());
   Vma* upper = TRY(new_vma(at, v.end, v.flags, v.file, v.index_of(at)));
+  upper->special = v.special;
   upper->anon_vma = v.anon_vma;
   if (!clone_anon_vma(caches(), *upper, v)) {
     delete upper;

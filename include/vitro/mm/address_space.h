@@ -125,7 +125,6 @@ struct MmapRequest {
   bool fixed = false, fixed_noreplace = false, grows_down = false, no_reserve = false, populate = false, locked = false;
   bool may_map_low = false;           // CAP_SYS_RAWIO: below vm.mmap_min_addr too
   bool never_writable = false;        // a shared mapping that no mprotect() makes writable (F_SEAL_FUTURE_WRITE)
-  bool dont_expand = false;           // VM_DONTEXPAND: never merged or moved (the vdso)
   std::shared_ptr<MappedFile> file;   // null: anonymous (shared anonymous memory gets a shmem file of its own inside)
   Bytes offset{0};
 };
@@ -163,6 +162,8 @@ class AddressSpace {
   // Each follows the system call of its name, mm/mmap.c, mm/mremap.c, mm/mprotect.c, mm/madvise.c, mm/msync.c, mm/mincore.c, mm/mlock.c.
   Result<VirtAddr> mmap(const MmapRequest& request);
   Status munmap(VirtAddr start, Bytes length);
+  // Maps the kernel's pages of each part, one part behind the other, where there is room for all. Returns the address of the first. NoMemory.
+  Result<VirtAddr> map_special(std::span<const SpecialMapping* const> parts);
   Status mprotect(VirtAddr start, Bytes length, VmFlag protection);
   Result<VirtAddr> mremap(VirtAddr old_address, Bytes old_length, Bytes new_length, unsigned flags, VirtAddr new_address);
   Status madvise(VirtAddr start, Bytes length, int advice);
@@ -194,7 +195,7 @@ class AddressSpace {
 
   // Layout, set by exec (for /proc/PID/stat and brk).
   struct Layout {
-    VirtAddr start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end, mmap_base, vdso;
+    VirtAddr start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end, mmap_base;
   };
   Layout layout{};
   MemoryLimits limits;

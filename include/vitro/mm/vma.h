@@ -15,12 +15,13 @@ namespace vitro::mm {
 
 class AddressSpace;
 class AnonVma;
+struct SpecialMapping;
 struct Vma;
 
 // Linux's VM_* bits, same values (include/linux/mm.h).
 enum class VmFlag : uint64_t {
   None = 0, Read = 0x1, Write = 0x2, Exec = 0x4, Shared = 0x8, MayRead = 0x10, MayWrite = 0x20, MayExec = 0x40, MayShare = 0x80,
-  GrowsDown = 0x100, DontExpand = 0x40000, Locked = 0x2000, SeqRead = 0x8000, RandRead = 0x10000, DontCopy = 0x20000, LockOnFault = 0x80000, Account = 0x100000,
+  GrowsDown = 0x100, PfnMap = 0x400, Io = 0x4000, DontExpand = 0x40000, Locked = 0x2000, SeqRead = 0x8000, RandRead = 0x10000, DontCopy = 0x20000, LockOnFault = 0x80000, Account = 0x100000,
   NoReserve = 0x200000, HugeTlb = 0x400000, WipeOnFork = 0x2000000, DontDump = 0x4000000, SoftDirty = 0x8000000, HugePage = 0x20000000,
   NoHugePage = 0x40000000, Mergeable = 0x80000000,
 };
@@ -44,7 +45,8 @@ struct Vma {
   uint64_t id = 0;                     // order of creation in the machine; where two areas merge, the older one's stays
   VirtAddr start, end;                 // [start, end), page-aligned
   VmFlag flags = VmFlag::None;
-  std::shared_ptr<MappedFile> file;    // null: anonymous
+  std::shared_ptr<MappedFile> file;    // null: anonymous, or special
+  const SpecialMapping* special = nullptr;  // pages of the kernel; outlives every address space
   PageIndex page_offset;               // of `start`, in the file; for anonymous memory start's own page number (so that neighbours merge)
   AnonVma* anon_vma = nullptr;         // set at the first private page
   AddressSpace* space = nullptr;
@@ -55,6 +57,7 @@ struct Vma {
   Bytes length() const { return end - start; }
   Pages pages() const { return length().pages_down(); }
   bool contains(VirtAddr a) const { return a >= start && a < end; }
+  bool anonymous() const { return !file && !special; }  // vma_is_anonymous
   bool shared() const { return has(flags, VmFlag::Shared); }
   PageIndex index_of(VirtAddr a) const { return page_offset + (a.vpn() - start.vpn()); }
   bool accessible() const { return has_any(flags, VmFlag::Read | VmFlag::Write | VmFlag::Exec); }

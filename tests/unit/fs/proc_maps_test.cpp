@@ -5,6 +5,7 @@
 
 #include "fs/proc_text.h"
 #include "vitro/fs/types.h"
+#include "vitro/mm/special_mapping.h"
 
 namespace vitro::fs {
 namespace {
@@ -52,11 +53,14 @@ struct Area : mm::Vma {
 
 TEST(ProcMaps, NamesFollowTheLayout) {
   mm::AddressSpace::Layout layout{};
-  layout.start_brk = VirtAddr{0x1000}, layout.brk = VirtAddr{0x5000}, layout.start_stack = VirtAddr{0x9800}, layout.vdso = VirtAddr{0x7000};
+  layout.start_brk = VirtAddr{0x1000}, layout.brk = VirtAddr{0x5000}, layout.start_stack = VirtAddr{0x9800};
   EXPECT_EQ(describe_area(Area(0x1000, 0x5000), layout).name, "[heap]");
   EXPECT_EQ(describe_area(Area(0x2000, 0x3000), layout).name, "[heap]") << "a part of it too";
   EXPECT_EQ(describe_area(Area(0x8000, 0xa000), layout).name, "[stack]");
-  EXPECT_EQ(describe_area(Area(0x7000, 0x8000), layout).name, "[vdso]");
+  const mm::SpecialMapping vdso{"[vdso]", kRead, {}};
+  Area special(0x7000, 0x8000);
+  special.special = &vdso;
+  EXPECT_EQ(describe_area(special, layout).name, "[vdso]");
   EXPECT_EQ(describe_area(Area(0x6000, 0x7000), layout).name, "");
   EXPECT_EQ(describe_area(Area(0x6000, 0x7000), layout).offset, 0u) << "anonymous memory shows no offset";
   Area file(0x1000, 0x2000);
