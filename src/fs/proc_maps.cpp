@@ -180,6 +180,36 @@ std::string render_smaps(mm::AddressSpace& space) {
   return out;
 }
 
+// fs/proc/task_mmu.c: show_numa_map.
+std::string render_numa_maps(mm::AddressSpace& space) {
+  std::string out;
+  const auto to = std::back_inserter(out);
+  space.for_each_vma([&](const mm::Vma& vma) {
+    const auto& layout = space.layout;
+    fmt::format_to(to, "{:08x} default", vma.start.value());
+    if (vma.file) {
+      fmt::format_to(to, " file={}", escape(vma.file->mapped_path(), "\n\t= "));
+    } else if (vma.start <= layout.brk && vma.end >= layout.start_brk) {
+      out += " heap";
+    } else if (vma.start <= layout.start_stack && vma.end >= layout.start_stack) {
+      out += " stack";
+    }
+    const mm::AddressSpace::NumaMapEntry n = space.numa_map(vma);
+    if (n.pages) {
+      if (n.anonymous) fmt::format_to(to, " anon={}", n.anonymous);
+      if (n.dirty) fmt::format_to(to, " dirty={}", n.dirty);
+      if (n.pages != n.anonymous && n.pages != n.dirty) fmt::format_to(to, " mapped={}", n.pages);
+      if (n.most_mapped > 1) fmt::format_to(to, " mapmax={}", n.most_mapped);
+      if (n.swap_cache) fmt::format_to(to, " swapcache={}", n.swap_cache);
+      if (n.active < n.pages) fmt::format_to(to, " active={}", n.active);
+      if (n.writeback) fmt::format_to(to, " writeback={}", n.writeback);
+      fmt::format_to(to, " N0={} kernelpagesize_kB=4", n.pages);
+    }
+    out += '\n';
+  });
+  return out;
+}
+
 std::string render_smaps_rollup(mm::AddressSpace& space) {
   Smaps sum;
   PssByKind pss;

@@ -30,6 +30,7 @@ std::string vm_flags_text(mm::VmFlag flags);  // "rd wr mr mw me ac sd "
 // Whole files of one address space.
 std::string render_maps(mm::AddressSpace& space);
 std::string render_smaps(mm::AddressSpace& space);
+std::string render_numa_maps(mm::AddressSpace& space);
 std::string render_smaps_rollup(mm::AddressSpace& space);
 
 }  // namespace vitro::fs

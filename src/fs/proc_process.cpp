@@ -156,6 +156,7 @@ class TaskDirectory {
 
 void TaskDirectory::add_memory_files() {
   memory_text("maps", [](mm::AddressSpace& s) { return render_maps(s); });
+  memory_text("numa_maps", [](mm::AddressSpace& s) { return render_numa_maps(s); });
   memory_text("smaps", [](mm::AddressSpace& s) { return render_smaps(s); });
   if (whole_) memory_text("smaps_rollup", [](mm::AddressSpace& s) { return render_smaps_rollup(s); });
   memory_text(

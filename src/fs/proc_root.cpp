@@ -29,12 +29,22 @@ void add_system_files(PseudoDirectory& root, const ProcContext& c) {
   add("loadavg", [c] { return render_loadavg(c.processes.system()); });
   add("meminfo", [memory] { return render_meminfo(memory()); });
   add("modules", [] { return std::string(); });
+  PseudoDirectory& pressure = root.directory("pressure");
+  const auto add_pressure = [&](std::string_view name, PressureView::Resource PressureView::*resource) {
+    pressure.file(name, [c, resource]() -> Result<std::string> { return render_pressure(c.processes.system().pressure.*resource); });
+  };
+  add_pressure("cpu", &PressureView::cpu);
+  add_pressure("io", &PressureView::io);
+  add_pressure("memory", &PressureView::memory);
+  // No controller is there, so no line but the first.
+  add("cgroups", [] { return std::string("#subsys_name\thierarchy\tnum_cgroups\tenabled\n"); });
   root.link("mounts", [] { return Result<std::string>("self/mounts"); });
   root.file(
       "pagetypeinfo", [c] { return Result<std::string>(c.vm.physical().pagetypeinfo()); }, nullptr, 0400);
   add("partitions", [c] { return render_partitions(c.processes.system().block_devices); });
   root.file(
       "slabinfo", [c] { return Result<std::string>(c.vm.physical().slabinfo()); }, nullptr, 0400);
+  add("softirqs", [c] { return render_softirqs(c.processes.system()); });
   add("stat", [c] { return render_stat(c.processes.system()); });
   add("swaps", [c] { return render_swaps(c.processes.system().swap_areas); });
   add("uptime", [c] { return render_uptime(c.processes.system()); });

@@ -48,6 +48,35 @@ std::string render_loadavg(const SystemView& s) {
   return fmt::format("{:.2f} {:.2f} {:.2f} {}/{} {}\n", s.load[0], s.load[1], s.load[2], s.running, s.tasks, s.last_pid.value());
 }
 
+// kernel/sched/psi.c: psi_show.
+std::string render_pressure(const PressureView::Resource& r) {
+  std::string out;
+  const auto line = [&](std::string_view name, const PressureView::Line& l) {
+    fmt::format_to(std::back_inserter(out), "{}", name);
+    constexpr std::array kNames{"avg10", "avg60", "avg300"};
+    for (size_t i = 0; i < kNames.size(); ++i)
+      fmt::format_to(std::back_inserter(out), " {}={}.{:02}", kNames[i], l.averages[i] >> 11, (l.averages[i] & 2047) * 100 >> 11);
+    fmt::format_to(std::back_inserter(out), " total={}\n", l.total_us);
+  };
+  line("some", r.some);
+  line("full", r.full);
+  return out;
+}
+
+std::string render_softirqs(const SystemView& s) {
+  std::string out = "                    ";
+  auto to = std::back_inserter(out);
+  for (unsigned cpu = 0; cpu < s.cpus; ++cpu) fmt::format_to(to, "CPU{:<8}", cpu);
+  out += '\n';
+  // What is due runs at once, on behalf of the timer interrupt; nothing else is put off.
+  for (std::string_view name : {"HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"}) {
+    fmt::format_to(to, "{:>12}:", name);
+    for (unsigned cpu = 0; cpu < s.cpus; ++cpu) fmt::format_to(to, " {:>10}", cpu == 0 && name == "TIMER" ? s.timer_interrupts : 0);
+    out += '\n';
+  }
+  return out;
+}
+
 std::string render_interrupts(const SystemView& s, uint64_t shootdowns) {
   std::string out = "           ";
   auto to = std::back_inserter(out);

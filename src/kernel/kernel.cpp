@@ -251,6 +251,8 @@ bool Kernel::current_is_dying() const {
   return t && (t->exiting || state_->fatal_signal_pending(*t));
 }
 
+void Kernel::set_stalled(bool on) { state_->scheduler.set_stalled(on); }
+
 void Kernel::checkpoint(Nanoseconds work, bool may_sleep) {
   State& s = *state_;
   if (s.untimed || s.resolving || s.scheduler.in_event()) return;

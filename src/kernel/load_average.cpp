@@ -16,18 +16,23 @@ uint64_t power(uint64_t x, unsigned shift, uint64_t n) {
   return result;
 }
 
+constexpr unsigned kFractionBits = 11;
+constexpr uint64_t kUnit = 1u << kFractionBits;
+
 }  // namespace
+
+uint64_t decayed_load(uint64_t value, uint64_t decay, uint64_t active, uint64_t samples) {
+  active <<= kFractionBits;
+  decay = power(decay, kFractionBits, samples);
+  uint64_t sum = value * decay + active * (kUnit - decay);
+  if (active >= value) sum += kUnit - 1;  // rounds up while it rises
+  return sum >> kFractionBits;
+}
 
 void LoadAverage::catch_up(Nanoseconds now) {
   const uint64_t samples = (now - next_sample_) / kInterval + 1;
   next_sample_ += kInterval * samples;
-  const uint64_t active = active_ << kShift;
-  for (size_t i = 0; i < averages_.size(); ++i) {
-    const uint64_t decay = power(kDecay[i], kShift, samples);
-    uint64_t sum = averages_[i] * decay + active * (kOne - decay);
-    if (active >= averages_[i]) sum += kOne - 1;  // rounds up while it rises
-    averages_[i] = sum >> kShift;
-  }
+  for (size_t i = 0; i < averages_.size(); ++i) averages_[i] = decayed_load(averages_[i], kDecay[i], active_, samples);
 }
 
 std::array<uint64_t, 3> LoadAverage::read_fixed(Nanoseconds now) {

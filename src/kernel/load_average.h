@@ -10,6 +10,9 @@
 
 namespace vitro::kernel {
 
+// An average of `value`, 11 fraction bits, after `samples` more samples of `active`, decayed by `decay`/2048 at each (calc_load_n).
+uint64_t decayed_load(uint64_t value, uint64_t decay, uint64_t active, uint64_t samples);
+
 class LoadAverage {
  public:
   static constexpr Nanoseconds kInterval{5'004'000'000};  // LOAD_FREQ: 5 s and a tick

@@ -282,6 +282,7 @@ fs::SystemView Kernel::system() const {
   v.timer_interrupts = (v.uptime - v.idle).value() / 4'000'000;
   v.interrupts = v.timer_interrupts + totals.events;
   v.load = s.scheduler.load().read(s.clock.now());
+  v.pressure = s.scheduler.pressure().read(s.clock.now());
   v.tasks = static_cast<unsigned>(s.tasks.size());
   v.last_pid = s.pids.last();
   std::vector<const fs::File*> files;

@@ -51,7 +51,18 @@ Scheduler::Scheduler(hw::Cpu& cpu, hw::Clock& clock, hw::Mmu& mmu, const hw::Tim
 uint64_t Scheduler::weight(int nice) { return kWeights[static_cast<size_t>(std::clamp(nice, -20, 19) + 20)]; }
 
 void Scheduler::count_active() {
-  load_.set_active(clock_.now(), queue_.size() + (current_ && current_->state == TaskState::Running) + blocked_);
+  const bool busy = current_ && current_->state == TaskState::Running;
+  const uint64_t runnable = queue_.size() + busy;
+  load_.set_active(clock_.now(), runnable + blocked_);
+  pressure_.set(clock_.now(), {runnable, blocked_, stalled_, stalled_runnable_, busy, busy && current_->scheduling.stalled});
+}
+
+void Scheduler::set_stalled(bool on) {
+  if (!current_ || current_->scheduling.stalled == on) return;
+  current_->scheduling.stalled = on;
+  stalled_ += on ? 1 : -1;
+  stalled_runnable_ += on ? 1 : -1;
+  count_active();
 }
 
 // Sorted insertion from the back: most tasks that come back have run longest.
@@ -84,6 +95,7 @@ void Scheduler::update_current() {
 
 void Scheduler::make_runnable(Task& t) {
   if (t.state == TaskState::DiskSleep) --blocked_;
+  stalled_runnable_ += t.scheduling.stalled;
   t.state = TaskState::Running;
   t.wait_channel = "0";
   if (&t == current_) return;  // woken before it left the CPU
@@ -210,6 +222,7 @@ Status Scheduler::sleep(std::span<WaitQueue* const> queues, Sleep kind, std::opt
   me.state = kind == Sleep::Interruptible ? TaskState::Sleeping : TaskState::DiskSleep;
   me.scheduling.killable = kind == Sleep::Killable;
   if (me.state == TaskState::DiskSleep) ++blocked_;
+  stalled_runnable_ -= me.scheduling.stalled;
   ++me.usage.voluntary_switches;
   leave_cpu();
   if (one && one->queue_link.linked()) queues[0]->remove(*one);

@@ -15,6 +15,7 @@
 #include "kernel/asid_cache.h"
 #include "kernel/fibre.h"
 #include "kernel/load_average.h"
+#include "kernel/pressure.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/base/trace.h"
 #include "vitro/base/wait_queue.h"
@@ -97,6 +98,9 @@ class Scheduler {
   };
   Totals totals() const;
   LoadAverage& load() { return load_; }
+  Pressure& pressure() { return pressure_; }
+  // The current task begins or ends to wait for memory, or to free it for others (psi_memstall_enter, _leave).
+  void set_stalled(bool on);
   AsidCache& asids() { return asids_; }
   FibreStacks& stacks() { return stacks_; }
   void verify() const;
@@ -121,6 +125,7 @@ class Scheduler {
   FibreStacks stacks_;
   AsidCache asids_;
   LoadAverage load_;
+  Pressure pressure_;
   IntrusiveList<Task, &Task::run_queue_link> queue_;  // runnable, not running; ascending by virtual run time
   Task* current_ = nullptr;
   Task* cpu_owner_ = nullptr;  // whose registers the CPU holds
@@ -131,6 +136,7 @@ class Scheduler {
   Nanoseconds slice_end_{0};
   Nanoseconds account_mark_{0};
   uint64_t blocked_ = 0;  // tasks in DiskSleep
+  uint64_t stalled_ = 0, stalled_runnable_ = 0;
   uint64_t events_ = 0;
   Totals totals_;
   // Who the CPU ran last: for the trace, since the task itself may be gone.

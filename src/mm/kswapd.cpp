@@ -1,6 +1,7 @@
 // The thread that keeps memory free ahead of demand (mm/vmscan.c: kswapd, balance_pgdat, wakeup_kswapd).
 #include <algorithm>
 
+#include "mm/memory_stall.h"
 #include "mm/reclaim_state.h"
 #include "vitro/base/trace.h"
 
@@ -32,6 +33,7 @@ void Reclaimer::wake_reclaimer(unsigned zone, Order order) {
 }
 
 unsigned Reclaimer::State::balance_node(unsigned order, unsigned highest, const std::function<bool()>& should_stop) {
+  const MemoryStall stall(self);
   std::span<Zone> zones = vm.physical().zones();
   ScanControl sc;
   sc.kswapd = true;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "mm/memory_stall.h"
 #include "mm/page_cache_state.h"
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
@@ -137,6 +138,8 @@ Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader
     if (const auto f = pages.find(index)) {
       Frame& descriptor = frame(*f);
       if (descriptor.has(FrameFlag::Locked)) {
+        std::optional<MemoryStall> stall;
+        if (MemoryStall::is_refault(descriptor)) stall.emplace(vm.reclaimer());
         TRY(wait_for_page());
         continue;
       }

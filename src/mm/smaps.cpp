@@ -48,6 +48,24 @@ AddressSpace::SmapsEntry AddressSpace::smaps(const Vma& v) const {
   return e;
 }
 
+AddressSpace::NumaMapEntry AddressSpace::numa_map(const Vma& v) const {
+  NumaMapEntry e;
+  const Pfn zero = state_->vm.physical().zero_frame();
+  state_->tables.for_each(v.start, v.end, [&](VirtAddr, PhysAddr, Pte pte) {
+    if (!pte.present() || pte.pfn() == zero) return;
+    const Frame& f = state_->frames()[pte.pfn()];
+    if (f.state == FrameState::Kernel) return;
+    ++e.pages;
+    e.anonymous += f.state == FrameState::Anonymous;
+    e.dirty += pte.dirty() || f.has(FrameFlag::Dirty);
+    e.active += f.has(FrameFlag::Active) || f.has(FrameFlag::Unevictable);
+    e.writeback += f.has(FrameFlag::Writeback);
+    e.swap_cache += f.has(FrameFlag::SwapCache);
+    e.most_mapped = std::max<uint64_t>(e.most_mapped, f.mapcount);
+  });
+  return e;
+}
+
 uint64_t AddressSpace::pagemap_entry(Vpn page) const {
   constexpr uint64_t kSoftDirty = 1ull << 55, kExclusive = 1ull << 56, kFile = 1ull << 61, kPresent = 1ull << 63;
   const VirtAddr a = page.address();

@@ -1,6 +1,7 @@
 // Pages that are in memory and have a slot (mm/swap_state.c): found by slot, read in clusters around the one that is needed.
 #include <algorithm>
 
+#include "mm/memory_stall.h"
 #include "mm/reclaim_state.h"
 #include "mm/swap_state.h"
 #include "vitro/base/check.h"
@@ -150,6 +151,8 @@ Status SwapSpace::State::wait_for_page(Pfn f) {
   Blocking* blocking = vm.blocking();
   CHECK(blocking && blocking->may_wait(), "pfn {} is being read, and nobody can wait for it", f.value());
   PagePin pin(vm, f);
+  std::optional<MemoryStall> stall;
+  if (MemoryStall::is_refault(frame(f))) stall.emplace(vm.reclaimer());
   while (frame(f).has(FrameFlag::Locked)) TRY(blocking->wait(page_waiters, Interruptible::No));
   return {};
 }

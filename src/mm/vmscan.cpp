@@ -2,6 +2,7 @@
 // do_try_to_free_pages), and what the page allocator asks for.
 #include <algorithm>
 
+#include "mm/memory_stall.h"
 #include "mm/reclaim_state.h"
 #include "mm/swap_state.h"
 #include "vitro/base/trace.h"
@@ -146,6 +147,7 @@ uint64_t Reclaimer::State::free_pages(ScanControl& sc) {
 
 Pages Reclaimer::reclaim_directly(Gfp gfp, Order order) {
   State& s = *state_;
+  const MemoryStall stall(*this);
   if (s.throttle_direct_reclaim(gfp)) return Pages{1};  // it is about to die: no reason to kill another
   const Memalloc guard(s.task());
   ScanControl sc;

@@ -83,6 +83,17 @@ struct CpuTimes {
   Nanoseconds user{0}, nice{0}, system{0}, idle{0}, iowait{0}, irq{0}, softirq{0};
 };
 
+// Of three resources, how long some task waited for it, or all that had something to do (Documentation/accounting/psi.rst).
+struct PressureView {
+  struct Line {
+    std::array<uint64_t, 3> averages{};   // over 10, 60 and 300 s, per cent with 11 fraction bits
+    uint64_t total_us = 0;
+  };
+  struct Resource {
+    Line some, full;
+  } cpu, io, memory;
+};
+
 struct SystemView {
   Nanoseconds uptime{0}, idle{0};
   uint64_t boot_time = 0;                 // seconds since 1970
@@ -90,6 +101,7 @@ struct SystemView {
   uint64_t context_switches = 0, processes_forked = 0, running = 1, blocked = 0, interrupts = 0, timer_interrupts = 0;
   unsigned cpus = 1;
   std::array<double, 3> load{};           // 1, 5, 15 minutes
+  PressureView pressure;
   unsigned tasks = 1;
   Pid last_pid{0};
   uint64_t open_files = 0, file_max = 0;

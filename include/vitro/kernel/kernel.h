@@ -197,6 +197,7 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   mm::TaskReclaim* current_reclaim() override;
   bool current_is_dying() const override;
   void checkpoint(Nanoseconds work, bool may_sleep) override;
+  void set_stalled(bool on) override;
   bool should_yield() const override;
   // fs::ProcessTable
   std::vector<Pid> processes() const override;

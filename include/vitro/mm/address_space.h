@@ -218,6 +218,11 @@ class AddressSpace {
              lazy_free = 0, anon_huge = 0, shmem_pmd = 0, file_pmd = 0, shared_hugetlb = 0, private_hugetlb = 0, swap = 0, swap_pss_shifted = 0, locked_shifted = 0;  // bytes
   };
   SmapsEntry smaps(const Vma& vma) const;
+  // What /proc/PID/numa_maps says of one VMA, in pages (fs/proc/task_mmu.c: gather_stats). The zero page and the kernel's own are not counted.
+  struct NumaMapEntry {
+    uint64_t pages = 0, anonymous = 0, dirty = 0, active = 0, writeback = 0, swap_cache = 0, most_mapped = 0;
+  };
+  NumaMapEntry numa_map(const Vma& vma) const;
   // One word of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
   uint64_t pagemap_entry(Vpn page) const;
   void clear_references();  // /proc/PID/clear_refs

@@ -26,6 +26,7 @@ struct TaskReclaim {
   bool kswapd = false;         // PF_KSWAPD
   bool kernel_thread = false;  // PF_KTHREAD
   bool oom_victim = false;     // TIF_MEMDIE: was chosen to die; may use half of the reserves to do so
+  bool stalled = false;        // in_memstall: loses time for want of memory (/proc/pressure/memory)
 };
 
 // What reclaim asks of the tasks. Implemented by the kernel.
@@ -42,6 +43,8 @@ class ReclaimTasks {
   // Somebody more urgent waits for the CPU (need_resched).
   virtual bool should_yield() const { return false; }
   virtual Nanoseconds now() const = 0;  // virtual time
+  // The current task begins or ends to wait for memory, or to free it (psi_memstall_enter, psi_memstall_leave).
+  virtual void set_stalled(bool on) {}
 };
 
 // A cache of kernel objects that can be rebuilt (include/linux/shrinker.h).
