@@ -17,7 +17,7 @@ struct TimingModel {
   Nanoseconds fault_map_page{60};       // map a page-cache page; each one of a fault-around
   Nanoseconds fork_page{60};            // copy an entry, count the page once more
   Nanoseconds zap_page{100};            // clear an entry, count the page once less
-  Nanoseconds free_page{200};           // off the LRU list, to the per-CPU list and the buddy allocator
+  Nanoseconds free_page{100};           // off the LRU list, to the per-CPU list and the buddy allocator
   Nanoseconds move_page_entry{40};      // mremap: from one table to another
   Nanoseconds reclaim_round{500};       // look at a node's lists and caches once, whatever they hold
   Nanoseconds reclaim_scan{150};        // look at one page at the end of its list
