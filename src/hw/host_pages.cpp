@@ -21,28 +21,31 @@ HostPages::Time HostPages::populate(uint64_t first_portion, uint64_t portions) {
   return std::chrono::steady_clock::now() - start;
 }
 
-bool HostPages::try_huge() {
-  if (until_huge_ == 0) return true;
-  --until_huge_;
-  return false;
-}
-
 void HostPages::bring_in_portion(uint64_t portion) {
   uint8_t& group = in_[portion / kHuge];
   const uint64_t first = portion / kHuge * kHuge;
   const bool whole = (first + kHuge) * kPortion * kPageSize <= size_;
-  if (group == 0 && whole && try_huge()) {
-    ::madvise(base_ + first * kPortion * kPageSize, kHuge * kPortion * kPageSize, MADV_HUGEPAGE);
+  if (group == 0 && whole && few_ == 0) {
+    const bool huge = until_huge_ == 0;
+    if (huge) ::madvise(base_ + first * kPortion * kPageSize, kHuge * kPortion * kPageSize, MADV_HUGEPAGE);
     const Time cost = populate(first, kHuge);
     group = 0xff;
-    const bool dear = cost > small_cost_;
-    pause_ = dear ? std::min(pause_ * 2, kLongestPause) : 4;
-    if (dear) until_huge_ = pause_;
+    if (!huge) {
+      --until_huge_;
+      learn(cost);
+    } else if (cost > small_cost_) {
+      pause_ = std::min(pause_ * 2, kLongestPause);
+      until_huge_ = pause_;
+    } else {
+      pause_ = kShortestPause;
+    }
     return;
   }
-  const Time cost = populate(portion, 1) * kHuge;
+  if (few_ != 0) --few_;
+  learn(populate(portion, 1) * kHuge);
   group = static_cast<uint8_t>(group | 1u << (portion % kHuge));
-  small_cost_ = small_cost_ == Time{0} ? cost : (small_cost_ * 7 + cost) / 8;
 }
+
+void HostPages::learn(Time cost) { small_cost_ = small_cost_ == Time{0} ? cost : (small_cost_ * 7 + cost) / 8; }
 
 }  // namespace vitro::hw

@@ -176,9 +176,9 @@ void Mmu::miss_first(VirtAddr address, Access access, Privilege privilege, const
   }
 
   const WalkStart start = tlbs_->walk_start(address, root_, tag_);
-  WalkResult walked;
+  std::optional<WalkResult> walked;
   if (known == nullptr) walked = walk(ram_, start.table, address, access, privilege, SetAccessedDirty::Yes, start.level, start.rights);
-  const WalkResult& w = known == nullptr ? walked : *known;
+  const WalkResult& w = known == nullptr ? *walked : *known;
   // Of a walk from the top, what the hardware would have read from `start` on.
   const std::span<const WalkStep> steps = std::span{w.steps}.first(w.references).subspan(known == nullptr ? 0 : 4 - start.level);
   DCHECK(w.ok, "{:#x} was answered, but its walk from level {} ends with error code {:#x}", address.value(), start.level,

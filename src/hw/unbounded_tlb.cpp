@@ -17,7 +17,7 @@ bool UnboundedTlb::insert(VirtAddr address, PageSize size, Pcid pcid, bool globa
   sizes_[static_cast<size_t>(size)] = true;
   global_ |= global;
   const size_t space = global ? kGlobalSpace : pcid.value() & TlbKey::kPcidMask;
-  Block& block = blocks_[key(address, size, space)];
+  Block& block = this->block(key(address, size, space));
   if (block.generation != generations_[space]) {
     block.generation = generations_[space];
     block.pages.reset();
@@ -48,13 +48,18 @@ void UnboundedTlb::flush_pcid(Pcid pcid) {
 
 void UnboundedTlb::drop_dead_blocks() {
   flushes_ = 0;
+  recent_ = {};
   std::erase_if(blocks_, [this](const auto& entry) { return entry.second.generation != generations_[entry.first & 0x1fff]; });
 }
 
 void UnboundedTlb::flush_non_global() {
+  recent_ = {};
   std::erase_if(blocks_, [](const auto& entry) { return (entry.first & 0x1fff) != kGlobalSpace; });
 }
 
-void UnboundedTlb::flush_all() { blocks_.clear(); }
+void UnboundedTlb::flush_all() {
+  recent_ = {};
+  blocks_.clear();
+}
 
 }  // namespace vitro::hw

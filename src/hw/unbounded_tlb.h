@@ -30,8 +30,19 @@ class UnboundedTlb {
   static constexpr size_t kGlobalSpace = 4096;  // behind the PCIDs
   static uint64_t key(VirtAddr address, PageSize size, size_t space);
   void drop_dead_blocks();
+  // The block of a key, made where there is none. Found again without a search as long as no block was dropped.
+  Block& block(uint64_t key) {
+    Recent& recent = recent_[(key >> 15) % recent_.size()];
+    if (recent.block == nullptr || recent.key != key) [[unlikely]] recent = {key, &blocks_[key]};
+    return *recent.block;
+  }
 
   std::unordered_map<uint64_t, Block> blocks_;  // looked up only, never listed
+  struct Recent {
+    uint64_t key = 0;
+    Block* block = nullptr;
+  };
+  std::array<Recent, 64> recent_{};
   // A flush makes all blocks of an address space old at once.
   std::array<uint64_t, kGlobalSpace + 1> generations_{};
   std::array<bool, 3> sizes_{};  // page sizes that were ever here

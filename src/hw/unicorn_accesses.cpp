@@ -47,7 +47,7 @@ std::byte* UnicornCpu::reach(uint64_t address, Access access) {
       std::byte* const host = ram_.host_base() + frame.address().value();
       std::byte* const byte = host + (address & kPageOffsetMask);
       __builtin_prefetch(byte);  // comes while the TLBs are asked
-      const bool code = blocks_.has_code(frame);
+      const bool code = has_code(frame);
       if (!code || access != Access::Write) {
         const Mmu::FillRights rights = mmu_.count_cached(VirtAddr{address}, access, *cached);
         grant(page, frame, host, rights.writable && !code);
@@ -63,7 +63,7 @@ std::byte* UnicornCpu::reach(uint64_t address, Access access) {
   const Pfn frame = t->address.pfn();
   if (!ram_.contains(t->address)) return nullptr;
   // Unicorn notices stores to translated code: see fill_data().
-  const bool code = blocks_.has_code(frame);
+  const bool code = has_code(frame);
   if (code && access == Access::Write) return nullptr;
   std::byte* const host = ram_.host_base() + t->address.value();
   std::byte* const byte = host + (address & kPageOffsetMask);

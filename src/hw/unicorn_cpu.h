@@ -182,6 +182,8 @@ class UnicornCpu final : public Cpu, private BlockClient, private AccessClient {
   void helper_access_done() override { in_helper_ = false; }
   std::byte* reach(uint64_t address, Access access);
   void grant(uint64_t page, Pfn frame, std::byte* host, bool writable);
+  // RAM's mark lies closer together than what is known of blocks, and says no for nearly every frame.
+  bool has_code(Pfn frame) const { return ram_.executed(frame) && blocks_.has_code(frame); }
   bool reach_both(uint64_t address, unsigned size, Access access, std::byte*& first, std::byte*& second);
   std::optional<Translation> translate_for(uint64_t page, Access access);
   bool direct() const { return table_.found(); }
