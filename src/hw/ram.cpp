@@ -62,6 +62,7 @@ Result<std::unique_ptr<Ram>, UserError> Ram::create(Bytes size) {
 Ram::Ram(std::byte* base, Bytes size, uint8_t* executed) : base_(base), size_(size), executed_(executed), host_pages_(std::make_unique<HostPages>(base, size)) {}
 
 Ram::~Ram() {
+  host_pages_.reset();
   ::munmap(base_, size_.value());
   ::munmap(executed_, frames().value());
 }

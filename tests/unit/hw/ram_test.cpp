@@ -60,6 +60,28 @@ struct Recorder final : CodeInvalidator {
   void invalidate_code(Pfn frame) override { frames.push_back(frame.value()); }
 };
 
+// In whatever order frames come into use, alone or by the other thread of the host: they are zero and may be written, and what was written stays.
+TEST(Ram, BringingInChangesNothing) {
+  for (const bool downwards : {false, true}) {
+    auto ram = std::move(*Ram::create(mib(97) + kib(12)));  // no whole number of portions
+    const uint64_t frames = ram->frames().value();
+    for (uint64_t i = 0; i < frames; ++i) {
+      // Blocks of 4 MiB upwards or downwards, each from its lower end.
+      const uint64_t block = i / 1024, last = (frames - 1) / 1024;
+      const Pfn f{(downwards ? last - block : block) * 1024 + i % 1024};
+      if (f.value() >= frames) continue;
+      ram->bring_in(f);
+      ASSERT_EQ(ram->at<uint64_t>(f.address() + Bytes{4088}), 0u) << f.value();
+      ram->at<uint64_t>(f.address()) = f.value() + 1;
+    }
+    for (uint64_t i = 0; i < frames; ++i) {
+      const uint64_t found = ram->at<uint64_t>(Pfn{i}.address());
+      if (found != 0) { ASSERT_EQ(found, i + 1); }
+    }
+    ram->bring_in(Pfn{frames - 1});
+  }
+}
+
 TEST(Ram, TellsTheCpuOfWritesToExecutedFramesOnce) {
   auto ram = *Ram::create(mib(16));
   Recorder recorder;
