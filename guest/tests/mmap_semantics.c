@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
 
 #include "check.h"
 
@@ -124,5 +127,21 @@ int main(void) {
   for (int i = 0; i < 200; i += 2) munmap(many[i], 3 * kPage);
   for (int i = 1; i < 200; i += 2) good &= many[i][2 * kPage] == (char)i;
   check(good, "200 mappings, every other one gone, the rest intact");
+
+  char* pages = mmap(NULL, 4 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  for (int i = 0; i < 4; i++) pages[i * kPage] = (char)('a' + i);
+  check(syscall(SYS_remap_file_pages, pages, 2 * kPage, 0, 2, 0) == 0 && pages[0] == 'c' && pages[kPage] == 'd' && pages[2 * kPage] == 'c',
+        "remap_file_pages shows another part of the file");
+  pages[0] = 'x';
+  check(pages[2 * kPage] == 'x', "and it is the same memory");
+  check(syscall(SYS_remap_file_pages, many[1], kPage, 0, 0, 0) == -1 && errno == EINVAL, "but not in a private mapping");
+
+  struct utsname system;
+  uname(&system);
+  const int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+  const struct iovec ranges[] = {{pages, kPage}, {pages + 2 * kPage, 2 * kPage}};
+  const long advised = syscall(SYS_process_madvise, self, ranges, 2, MADV_COLD, 0);
+  check(advised == 3 * kPage || (advised == -1 && errno == EPERM && !strstr(system.release, "vitro")), "process_madvise counts the bytes it advised");
+  check(syscall(SYS_process_madvise, self, ranges, 2, MADV_COLD, 1) == -1 && errno == EINVAL, "it knows no flags");
   return 0;
 }

@@ -27,6 +27,15 @@ Attempt make_writable(FaultContext& f, PhysAddr entry) {
 
 }  // namespace
 
+Attempt map_copy(FaultContext& f, const PrivatePage& p, Pfn original) {
+  f.vm().kmap().touch(original);
+  f.vm().physical().ram().copy_frame(p.frame, original);
+  map_private_page(f, p);
+  f.kind = FaultKind::Cow;
+  f.cost = f.timing().fault_copy;
+  return Attempt::Done;
+}
+
 Attempt fault_write_protected(FaultContext& f) {
   AddressSpace::State& s = f.space;
   const auto entry = s.tables.find_entry(f.page);

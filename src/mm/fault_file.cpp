@@ -125,11 +125,7 @@ Attempt fault_file(FaultContext& f) {
       s.vm.physical().allocator().free(page->frame);
       return Attempt::Again;
     }
-    s.vm.physical().ram().copy_frame(page->frame, *frame);
-    map_private_page(f, *page);
-    f.kind = FaultKind::Cow;
-    f.cost = f.timing().fault_copy;
-    return Attempt::Done;
+    return map_copy(f, *page, *frame);
   }
 
   const auto entry = s.tables.make_entry(f.page, f.kernel_flags());

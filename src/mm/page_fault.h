@@ -53,5 +53,7 @@ struct PrivatePage {
 std::optional<PrivatePage> prepare_private_page(FaultContext& f, Gfp extra);
 // Maps a frame of prepare_private_page() writable (where the area is), young and dirty; counts it. The entry must be empty.
 void map_private_page(FaultContext& f, const PrivatePage& p);
+// The same for a first write to a page that is not private: the frame becomes a copy of `original` (do_cow_fault).
+Attempt map_copy(FaultContext& f, const PrivatePage& p, Pfn original);
 
 }  // namespace vitro::mm

@@ -75,5 +75,8 @@ Function sys_swapon, sys_swapoff;
 Function sys_get_mempolicy, sys_set_mempolicy;
 // process_memory.cpp
 Function sys_process_vm_readv, sys_process_vm_writev;
+Function sys_remap_file_pages, sys_process_madvise;
+// madvise(2) of any address space, with its checks of the range.
+Status advise(mm::AddressSpace& s, uint64_t start, uint64_t bytes, int advice);
 
 }  // namespace vitro::syscalls

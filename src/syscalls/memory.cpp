@@ -160,13 +160,38 @@ Result<long> sys_mremap(Context& c) {
   return static_cast<long>(result.value());
 }
 
-Result<long> sys_madvise(Context& c) {
-  if (c[0] & kPageOffsetMask) return fail(Errno::Invalid);
-  const uint64_t length = (c[1] + kPageOffsetMask) & ~kPageOffsetMask;
-  if (c[1] != 0 && length == 0) return fail(Errno::Invalid);
-  if (c[0] + length < c[0]) return fail(Errno::Invalid);
-  if (length != 0 && !in_user_range(c[0], length)) return fail(Errno::NoMemory);
-  return done(space(c).madvise(VirtAddr{c[0]}, Bytes{length}, int_argument(c, 2)));
+Status advise(mm::AddressSpace& s, uint64_t start, uint64_t bytes, int advice) {
+  if (start & kPageOffsetMask) return fail(Errno::Invalid);
+  const uint64_t length = (bytes + kPageOffsetMask) & ~kPageOffsetMask;
+  if (bytes != 0 && length == 0) return fail(Errno::Invalid);
+  if (start + length < start) return fail(Errno::Invalid);
+  if (length != 0 && !in_user_range(start, length)) return fail(Errno::NoMemory);
+  return s.madvise(VirtAddr{start}, Bytes{length}, advice);
+}
+
+Result<long> sys_madvise(Context& c) { return done(advise(space(c), c[0], c[1], int_argument(c, 2))); }
+
+// mm/mmap.c: remap_file_pages, which is an mmap() of another part of the same file since 4.0.
+Result<long> sys_remap_file_pages(Context& c) {
+  const uint64_t start = c[0] & ~kPageOffsetMask, size = c[1] & ~kPageOffsetMask, page = c[3];
+  if (c[2] != 0 || start + size <= start || page + (size >> kPageShift) < page) return fail(Errno::Invalid);
+  const mm::Vma* v = space(c).find(VirtAddr{start});
+  if (!v || !v->shared() || !v->file) return fail(Errno::Invalid);
+  for (const mm::Vma* last = v; last->end < VirtAddr{start + size};) {
+    const mm::Vma* next = space(c).find(last->end);
+    if (!next || next->file != v->file || next->flags != v->flags) return fail(Errno::Invalid);
+    last = next;
+  }
+  mm::MmapRequest request;
+  request.hint = VirtAddr{start};
+  request.length = Bytes{size};
+  request.protection = v->flags & (VmFlag::Read | VmFlag::Write | VmFlag::Exec);
+  request.shared = request.fixed = request.populate = true;
+  request.locked = mm::has(v->flags, VmFlag::Locked);
+  request.file = v->file;
+  request.offset = Bytes{page << kPageShift};
+  TRY(space(c).mmap(request));
+  return 0;
 }
 
 Result<long> sys_msync(Context& c) {

@@ -5,6 +5,7 @@
 #include "syscalls/handlers.h"
 #include "syscalls/layouts.h"
 #include "syscalls/signal_arguments.h"
+#include "syscalls/user_io.h"
 
 namespace vitro::syscalls {
 namespace {
@@ -60,6 +61,26 @@ Result<long> sys_pidfd_send_signal(Context& c) {
   if (!may_signal(c, *p, signal)) return fail(Errno::NotPermitted);
   if (signal == 0) return 0;
   return done(c.kernel.send_signal(*p, info));
+}
+
+// mm/madvise.c: advice that throws nothing away may be given to another process.
+Result<long> sys_process_madvise(Context& c) {
+  constexpr int kWillNeed = 3, kCold = 20, kPageOut = 21, kCollapse = 25;
+  if (c[4] != 0) return fail(Errno::Invalid);
+  const IovecArray ranges = TRY(IovecArray::read(c.user, address_argument(c, 1), c[2]));
+  kernel::Process* p = TRY(process_of(c, 0));
+  const int advice = int_argument(c, 3);
+  if (advice != kWillNeed && advice != kCold && advice != kPageOut && advice != kCollapse) return fail(Errno::Invalid);
+  if (!p->space) return fail(Errno::NoProcess);
+  if (!privileged(c)) return fail(Errno::NotPermitted);  // CAP_SYS_NICE, and the right to look into it
+  // Kept alive: the process may end while pages are written.
+  const std::shared_ptr<mm::AddressSpace> space = p->space;
+  uint64_t advised = 0;
+  for (const UserIovec& range : ranges.segments()) {
+    if (const Status s = advise(*space, range.base, range.length, advice); !s) return advised ? Result<long>{static_cast<long>(advised)} : fail(s.error());
+    advised += range.length;
+  }
+  return static_cast<long>(advised);
 }
 
 Result<long> sys_pidfd_getfd(Context& c) {
