@@ -2,6 +2,8 @@
 #include "hw/unicorn_tcg.h"
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "vitro/hw/cpu.h"
 
@@ -168,17 +170,19 @@ void remove_exit_checks(const ExitCheck& first) {
 void enter_block_slowly(const TranslatedBlock* block) { block->client->enter_slowly(*block); }
 
 void translate(CPUState* cpu, TranslationBlock* tb, int maximum_instructions, TranslatedBlock& block) {
-  std::vector<TCGTemp*> temps;
+  // Nothing here may need destruction: where the code cannot be fetched Unicorn jumps out of the translator, over this function.
+  std::array<TCGTemp*, 16> temps;
+  size_t temp_count = 0;
+  const auto keep = [&](TCGTemp* t) { return temps[temp_count++] = t; };
   const auto number = [&](uint64_t value) {
     const Constant c = constant(kI64, value);
-    temps.push_back(c.temp);
+    keep(c.temp);
     return c;
   };
   Pulse& pulse = client->pulse();
   TCGLabel *slow = gen_new_label_x86_64(context), *body = gen_new_label_x86_64(context);
 
-  TCGTemp* word = new_temp(kI64);
-  temps.push_back(word);
+  TCGTemp* word = keep(new_temp(kI64));
   TCGTemp* at = number(reinterpret_cast<uintptr_t>(&pulse.word)).temp;
   emit(kLdI64, word, at, 0);
   const Constant delta = number(0);
@@ -187,8 +191,7 @@ void translate(CPUState* cpu, TranslationBlock* tb, int maximum_instructions, Tr
   branch_if(kBrcondI64, kLessThan, word, number(0).temp, slow);
   uint64_t expected = 0;
   if (const uint64_t* filter = client->fetch_filter(block.address, expected)) {
-    TCGTemp* found = new_temp(kI64);
-    temps.push_back(found);
+    TCGTemp* found = keep(new_temp(kI64));
     emit(kLdI64, found, number(reinterpret_cast<uintptr_t>(filter)).temp, 0);
     branch_if(kBrcondI64, kNotEqual, found, number(expected).temp, slow);
   }
@@ -196,7 +199,7 @@ void translate(CPUState* cpu, TranslationBlock* tb, int maximum_instructions, Tr
   set_label(body);
   // The label is the last operation now.
   TCGOp* const end_of_prologue = emit(kMovI64, word, 0);
-  for (TCGTemp* t : temps) tcg_temp_free_internal_x86_64(context, t);
+  for (TCGTemp* t : std::span{temps}.first(temp_count)) tcg_temp_free_internal_x86_64(context, t);
 
   __real_gen_intermediate_code_x86_64(cpu, tb, maximum_instructions);
 
