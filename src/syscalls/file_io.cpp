@@ -61,9 +61,12 @@ bool nothing_to_do(fs::File& file, uint64_t count) {
   return type == fs::kRegular || type == fs::kFifo || type == fs::kCharDevice;
 }
 
+// fs/read_write.c: rw_verify_area.
+bool beyond_any_file(int64_t offset, uint64_t total) { return total > static_cast<uint64_t>(INT64_MAX) - static_cast<uint64_t>(offset); }
+
 Result<long> read_segments(Context& c, fs::File& file, std::span<const UserIovec> segments, uint64_t total, At where, int64_t offset) {
   if (!file.readable()) return fail(Errno::BadFile);
-  if (where == At::Offset && offset + static_cast<int64_t>(total) < offset) return fail(Errno::Invalid);
+  if (where == At::Offset && beyond_any_file(offset, total)) return fail(Errno::Invalid);
   if (nothing_to_do(file, total)) return finish_read(c, file, 0);
   UserSegments sink{c.user, segments};
   if (where == At::Offset) return finish_read(c, file, file.read_at(static_cast<uint64_t>(offset), total, sink, c.kernel));
@@ -72,7 +75,7 @@ Result<long> read_segments(Context& c, fs::File& file, std::span<const UserIovec
 
 Result<long> write_segments(Context& c, fs::File& file, std::span<const UserIovec> segments, uint64_t total, At where, int64_t offset) {
   if (!file.writable()) return fail(Errno::BadFile);
-  if (where == At::Offset && offset + static_cast<int64_t>(total) < offset) return fail(Errno::Invalid);
+  if (where == At::Offset && beyond_any_file(offset, total)) return fail(Errno::Invalid);
   if (nothing_to_do(file, total)) return finish_write(c, file, 0);
   total = TRY(limit_write(c, file, where == At::Offset ? static_cast<uint64_t>(offset) : file.position, total));
   UserSegments source{c.user, segments};
