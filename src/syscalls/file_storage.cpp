@@ -139,7 +139,7 @@ Result<long> sys_sync_file_range(Context& c) {
   const auto offset = static_cast<int64_t>(c[1]), length = static_cast<int64_t>(c[2]);
   constexpr unsigned kWaitBefore = 1, kWrite = 2, kWaitAfter = 4;
   const unsigned flags = unsigned_argument(c, 3);
-  if ((flags & ~(kWaitBefore | kWrite | kWaitAfter)) || offset < 0 || length < 0 || offset + length < offset) return fail(Errno::Invalid);
+  if ((flags & ~(kWaitBefore | kWrite | kWaitAfter)) || offset < 0 || length < 0 || length > INT64_MAX - offset) return fail(Errno::Invalid);
   const uint32_t type = type_of(*file);
   if (type != fs::kRegular && type != fs::kBlockDevice && type != fs::kDirectory && type != fs::kSymlink) return fail(Errno::IllegalSeek);
   mm::PageCache* cache = file->inode().page_cache();
