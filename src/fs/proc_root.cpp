@@ -72,7 +72,7 @@ std::shared_ptr<FileSystem> make_sysfs(Vfs& vfs, mm::VirtualMemory& vm, ProcessT
   add_node_tree(*root, c);
   add_memory_tree(*root, c);
   root->directory("fs");
-  root->directory("kernel/mm");
+  add_kernel_mm_tree(*root);
   add_extfrag_files(root->directory("kernel/debug"), c.vm);
   add_tunables(*root, std::move(tunables));
   return make_pseudo_fs(vfs, "sysfs", kSysfsMagic, root);

@@ -26,6 +26,7 @@ void add_sysctl(PseudoDirectory& root, const ProcContext& c, std::vector<Tunable
 void add_cpu_tree(PseudoDirectory& root, const ProcContext& c);
 void add_node_tree(PseudoDirectory& root, const ProcContext& c);
 void add_memory_tree(PseudoDirectory& root, const ProcContext& c);
+void add_kernel_mm_tree(PseudoDirectory& root);                      // kernel/mm
 void add_block_tree(PseudoDirectory& root, const ProcContext& c);
 // Tunables at their paths below `directory`.
 void add_tunables(PseudoDirectory& directory, std::vector<Tunable> tunables);
