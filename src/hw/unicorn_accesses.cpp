@@ -101,7 +101,8 @@ bool UnicornCpu::reach_both(uint64_t address, unsigned size, Access access, std:
   if (!first) return false;
   const uint64_t faults = resolved_faults_;
   second = table_.look_up(next, write);
-  const bool again = !second && recorder_.made_before(next >> kPageShift, access);
+  // Made and counted before the instruction faulted: whether the soft TLB has the page by now or not, it does not count twice.
+  const bool again = recorder_.made_before(next >> kPageShift, access);
   if (!second) second = reach(next, access);
   if (!second) return false;
   if (faults != resolved_faults_) {
