@@ -89,7 +89,6 @@ std::optional<TlbArray::Entry> TlbHierarchy::insert(TlbArray& array, VirtAddr ad
 
 std::optional<TlbHierarchy::Evicted> TlbHierarchy::insert_first(VirtAddr address, Access access, Pcid pcid, PageSize size, TlbData data) {
   const LevelArrays& level = access == Access::Fetch ? l1i_ : l1d_;
-  holds_large_ |= size != PageSize::k4K;
   while (level.by_size[static_cast<size_t>(size)] == nullptr) {
     // No array for this size: keep the next smaller piece that holds the address.
     size = static_cast<PageSize>(static_cast<unsigned>(size) - 1);
@@ -103,7 +102,6 @@ std::optional<TlbHierarchy::Evicted> TlbHierarchy::insert_first(VirtAddr address
 }
 
 void TlbHierarchy::insert_second(VirtAddr address, Access access, Pcid pcid, PageSize size, TlbData data) {
-  holds_large_ |= size != PageSize::k4K;
   if (TlbArray* array = second(access).by_size[static_cast<size_t>(size)]) insert(*array, address, pcid, size, data);
 }
 
@@ -148,7 +146,7 @@ void TlbHierarchy::flush_non_global() {
 void TlbHierarchy::flush_all() {
   for (const Named& named : arrays_) named.array->clear();
   structures_->flush_all();
-  holds_large_ = holds_pieces_ = false;
+  holds_pieces_ = false;
 }
 
 std::vector<TlbHierarchy::ArrayInfo> TlbHierarchy::arrays() const {

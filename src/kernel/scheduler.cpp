@@ -54,12 +54,12 @@ void Scheduler::count_active() {
   const bool busy = current_ && current_->state == TaskState::Running;
   const uint64_t runnable = queue_.size() + busy;
   load_.set_active(clock_.now(), runnable + blocked_);
-  pressure_.set(clock_.now(), {runnable, blocked_, stalled_, stalled_runnable_, busy, busy && current_->scheduling.stalled});
+  pressure_.set(clock_.now(), {runnable, blocked_, stalled_, stalled_runnable_, busy, busy && current_->reclaim.stalled});
 }
 
 void Scheduler::set_stalled(bool on) {
-  if (!current_ || current_->scheduling.stalled == on) return;
-  current_->scheduling.stalled = on;
+  if (!current_ || current_->reclaim.stalled == on) return;
+  current_->reclaim.stalled = on;
   stalled_ += on ? 1 : -1;
   stalled_runnable_ += on ? 1 : -1;
   count_active();
@@ -95,7 +95,7 @@ void Scheduler::update_current() {
 
 void Scheduler::make_runnable(Task& t) {
   if (t.state == TaskState::DiskSleep) --blocked_;
-  stalled_runnable_ += t.scheduling.stalled;
+  stalled_runnable_ += t.reclaim.stalled;
   t.state = TaskState::Running;
   t.wait_channel = "0";
   if (&t == current_) return;  // woken before it left the CPU
@@ -222,7 +222,7 @@ Status Scheduler::sleep(std::span<WaitQueue* const> queues, Sleep kind, std::opt
   me.state = kind == Sleep::Interruptible ? TaskState::Sleeping : TaskState::DiskSleep;
   me.scheduling.killable = kind == Sleep::Killable;
   if (me.state == TaskState::DiskSleep) ++blocked_;
-  stalled_runnable_ -= me.scheduling.stalled;
+  stalled_runnable_ -= me.reclaim.stalled;
   ++me.usage.voluntary_switches;
   leave_cpu();
   if (one && one->queue_link.linked()) queues[0]->remove(*one);

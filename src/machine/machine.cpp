@@ -177,7 +177,7 @@ Result<void, UserError> Machine::mount_file_systems() {
   std::shared_ptr<fs::FileSystem> root = TRY(fs::make_overlay(*vfs_, overlay, *block_store_));
   const auto must = [](Status status, const char* what) { CHECK(status, "mounting {}: {}", what, status ? "" : errno_name(status.error())); };
   must(vfs_->mount("/", root, "/dev/vda", "rw,relatime"), "/");
-  must(vfs_->mount("/proc", fs::make_procfs(*vfs_, *vm_, *kernel_), "proc", "rw,nosuid,nodev,noexec,relatime"), "/proc");
+  must(vfs_->mount("/proc", fs::make_procfs(*vfs_, *vm_, *kernel_, syscalls::settings()), "proc", "rw,nosuid,nodev,noexec,relatime"), "/proc");
   must(vfs_->mount("/sys", fs::make_sysfs(*vfs_, *vm_, *kernel_), "sysfs", "rw,nosuid,nodev,noexec,relatime"), "/sys");
   // tmpfs takes half of RAM at most, as Linux's does by default.
   const Bytes half{options_.ram.value() / 2};

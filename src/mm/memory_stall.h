@@ -7,18 +7,13 @@ namespace vitro::mm {
 
 class MemoryStall {
  public:
-  explicit MemoryStall(Reclaimer& reclaimer) : tasks_(reclaimer.tasks()), task_(tasks_ ? tasks_->current_reclaim() : nullptr) {
-    if (!task_ || task_->stalled) {
-      task_ = nullptr;  // somebody further out ends it
-      return;
-    }
-    task_->stalled = true;
-    tasks_->set_stalled(true);
+  explicit MemoryStall(Reclaimer& reclaimer) : tasks_(reclaimer.tasks()) {
+    const TaskReclaim* task = tasks_ ? tasks_->current_reclaim() : nullptr;
+    if (!task || task->stalled) tasks_ = nullptr;  // nobody, or somebody further out ends it
+    else tasks_->set_stalled(true);
   }
   ~MemoryStall() {
-    if (!task_) return;
-    task_->stalled = false;
-    tasks_->set_stalled(false);
+    if (tasks_) tasks_->set_stalled(false);
   }
   MemoryStall(const MemoryStall&) = delete;
   MemoryStall& operator=(const MemoryStall&) = delete;
@@ -26,8 +21,7 @@ class MemoryStall {
   static bool is_refault(const Frame& f) { return f.has(FrameFlag::Locked) && !f.has(FrameFlag::Uptodate) && f.has(FrameFlag::Workingset); }
 
  private:
-  ReclaimTasks* tasks_;
-  TaskReclaim* task_;
+  ReclaimTasks* tasks_;  // null: nothing to end
 };
 
 }  // namespace vitro::mm

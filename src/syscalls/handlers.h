@@ -9,7 +9,9 @@ using Function = Result<long>(Context&);
 
 // memory.cpp
 Function sys_mmap, sys_munmap, sys_mprotect, sys_pkey_mprotect, sys_pkey_alloc, sys_pkey_free, sys_mremap, sys_madvise, sys_msync, sys_mincore, sys_mlock, sys_mlock2,
-    sys_munlock, sys_mlockall, sys_munlockall, sys_brk, sys_membarrier;
+    sys_munlock, sys_mlockall, sys_munlockall, sys_brk, sys_membarrier, sys_remap_file_pages;
+// madvise(2) of any address space, with its checks of the range.
+Status advise(mm::AddressSpace& s, uint64_t start, uint64_t bytes, int advice);
 // shared_memory.cpp
 Function sys_shmget, sys_shmat, sys_shmdt, sys_shmctl, sys_memfd_create;
 // inotify.cpp
@@ -44,7 +46,7 @@ Function sys_clone, sys_clone3, sys_fork, sys_vfork, sys_exit, sys_exit_group, s
 // exec.cpp
 Function sys_execve, sys_execveat;
 // pidfd.cpp
-Function sys_pidfd_open, sys_pidfd_send_signal, sys_pidfd_getfd;
+Function sys_pidfd_open, sys_pidfd_send_signal, sys_pidfd_getfd, sys_process_madvise;
 // signalfd.cpp
 Function sys_signalfd, sys_signalfd4;
 // signals.cpp
@@ -75,8 +77,5 @@ Function sys_swapon, sys_swapoff;
 Function sys_get_mempolicy, sys_set_mempolicy;
 // process_memory.cpp
 Function sys_process_vm_readv, sys_process_vm_writev;
-Function sys_remap_file_pages, sys_process_madvise;
-// madvise(2) of any address space, with its checks of the range.
-Status advise(mm::AddressSpace& s, uint64_t start, uint64_t bytes, int advice);
 
 }  // namespace vitro::syscalls

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
+#include <map>
+#include <memory>
 
 #include "syscalls/arguments.h"
 #include "vitro/fs/types.h"
@@ -61,6 +64,51 @@ inline bool permitted(const Context& c, const IpcOwnership& o, unsigned wanted) 
 
 // What the flags of a ...get call ask of an object that is there already.
 inline unsigned wanted_rights(int flags) { return static_cast<unsigned>(flags >> 6 | flags >> 3 | flags) & 6; }
+
+// The objects of one kind, by number (ipc/util.c: struct ipc_ids). Whoever waits for one holds it, so that it outlives its removal.
+template <class Object>
+class IpcTable {
+ public:
+  // Null: there is none.
+  std::shared_ptr<Object> find(int id) const {
+    const auto it = objects_.find(id);
+    return it == objects_.end() ? nullptr : it->second;
+  }
+  std::shared_ptr<Object> find_key(int32_t key) const {
+    for (const auto& [id, o] : objects_)
+      if (o->key == key) return o;
+    return nullptr;
+  }
+  // By its place in the table, as the ..._STAT commands name them, and the highest one there is, which the ..._INFO commands answer.
+  std::shared_ptr<Object> at(int place) const { return static_cast<size_t>(place) < objects_.size() ? std::next(objects_.begin(), place)->second : nullptr; }
+  long highest_place() const { return objects_.empty() ? 0 : static_cast<long>(objects_.size()) - 1; }
+  // Gives it a number.
+  void add(std::shared_ptr<Object> o) {
+    o->id = next_id_++;
+    objects_[o->id] = std::move(o);
+  }
+  const std::map<int, std::shared_ptr<Object>>& all() const { return objects_; }
+
+ protected:
+  std::map<int, std::shared_ptr<Object>> objects_;
+
+ private:
+  int next_id_ = 0;
+};
+
+// What a ...get call finds: the number of the object with its key; nullopt: one is to be made. `fits`: what else it must be.
+template <class Object, class Fits>
+Result<std::optional<int>> find_for_get(const Context& c, const std::shared_ptr<Object>& found, int32_t key, int flags, Fits fits) {
+  if (key == 0) return std::nullopt;
+  if (!found) {
+    if (!(flags & kIpcCreate)) return fail(Errno::NoEntry);
+    return std::nullopt;
+  }
+  if ((flags & kIpcCreate) && (flags & kIpcExclusive)) return fail(Errno::Exists);
+  if (!fits(*found)) return fail(Errno::Invalid);
+  if (!permitted(c, *found, wanted_rights(flags))) return fail(Errno::Access);
+  return found->id;
+}
 
 inline int64_t now_seconds(const Context& c) { return static_cast<int64_t>(c.kernel.realtime().value() / 1'000'000'000); }
 

@@ -188,6 +188,7 @@ Result<long> sys_remap_file_pages(Context& c) {
   request.protection = v->flags & (VmFlag::Read | VmFlag::Write | VmFlag::Exec);
   request.shared = request.fixed = request.populate = true;
   request.locked = mm::has(v->flags, VmFlag::Locked);
+  request.never_writable = !mm::has(v->flags, VmFlag::MayWrite);  // sealed against it
   request.file = v->file;
   request.offset = Bytes{page << kPageShift};
   TRY(space(c).mmap(request));

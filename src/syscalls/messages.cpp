@@ -9,26 +9,10 @@
 
 namespace vitro::syscalls {
 
-std::shared_ptr<MessageQueues::Queue> MessageQueues::find(int id) const {
-  const auto it = queues_.find(id);
-  return it == queues_.end() ? nullptr : it->second;
-}
-
-std::shared_ptr<MessageQueues::Queue> MessageQueues::find_key(int32_t key) const {
-  for (const auto& [id, q] : queues_)
-    if (q->key == key) return q;
-  return nullptr;
-}
-
-void MessageQueues::add(std::shared_ptr<Queue> queue) {
-  queue->id = next_id_++;
-  queues_[queue->id] = std::move(queue);
-}
-
-void MessageQueues::remove(Queue& queue) {
+void MessageQueues::remove(MessageQueue& queue) {
   const auto keep = find(queue.id);
   queue.removed = true;
-  queues_.erase(queue.id);
+  objects_.erase(queue.id);
   queue.messages.clear();
   queue.senders.wake_all();
   queue.receivers.wake_all();
@@ -39,8 +23,7 @@ namespace {
 constexpr int kNoError = 010000, kExcept = 020000, kCopy = 040000;
 constexpr int kMsgStat = 11, kMsgInfo = 12, kMsgStatAny = 13;
 
-using Queue = MessageQueues::Queue;
-using Message = MessageQueues::Message;
+using Queue = MessageQueue;
 
 struct UserMsqid {
   UserIpcPerm perm;
@@ -103,16 +86,10 @@ Result<long> sys_msgget(Context& c) {
   const auto key = static_cast<int32_t>(c[0]);
   const int flags = int_argument(c, 1);
   MessageQueues& queues = *c.runtime.queues;
-  if (key != 0) {
-    if (const auto q = queues.find_key(key)) {
-      if ((flags & kIpcCreate) && (flags & kIpcExclusive)) return fail(Errno::Exists);
-      if (!permitted(c, *q, wanted_rights(flags))) return fail(Errno::Access);
-      return q->id;
-    }
-    if (!(flags & kIpcCreate)) return fail(Errno::NoEntry);
-  }
+  if (const auto id = TRY(find_for_get(c, queues.find_key(key), key, flags, [](const Queue&) { return true; }))) return *id;
   if (queues.all().size() >= MessageQueues::kMostQueues) return fail(Errno::NoSpace);
   auto queue = std::make_shared<Queue>();
+  queue->most_bytes = MessageQueues::kMostBytes;
   constexpr Bytes kStructure{256};  // struct msg_queue
   queue->memory = TRY(c.kernel.vm().physical().caches().allocate_bytes(kStructure, mm::Gfp::KernelAccount));
   fill_ownership(c, *queue, key, flags);
@@ -192,15 +169,9 @@ Result<long> sys_msgctl(Context& c) {
       for (const auto& [number, q] : queues.all()) u.map += static_cast<int32_t>(q->messages.size()), u.all += static_cast<int32_t>(q->bytes);
     }
     TRY(c.user.put(address_argument(c, 2), u));
-    return queues.all().empty() ? 0 : static_cast<long>(queues.all().size()) - 1;
+    return queues.highest_place();
   }
-  std::shared_ptr<Queue> q;
-  if (command == kMsgStat || command == kMsgStatAny) {  // by place in the table, not by number
-    if (static_cast<size_t>(id) >= queues.all().size()) return fail(Errno::Invalid);
-    q = std::next(queues.all().begin(), id)->second;
-  } else {
-    q = queues.find(id);
-  }
+  const auto q = command == kMsgStat || command == kMsgStatAny ? queues.at(id) : queues.find(id);
   if (!q) return fail(Errno::Invalid);
   switch (command) {
     case kIpcStat:

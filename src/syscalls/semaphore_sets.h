@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <vector>
 
 #include "syscalls/ipc_ownership.h"
@@ -11,37 +10,29 @@
 
 namespace vitro::syscalls {
 
-class SemaphoreSets {
+struct Semaphore {
+  int value = 0;
+  Pid last{0};                               // who changed it
+  unsigned wait_for_more = 0, wait_for_zero = 0;
+};
+
+struct SemaphoreSet : IpcOwnership {
+  std::vector<Semaphore> semaphores;
+  int64_t operated_time = 0, changed_time = 0;
+  bool removed = false;
+  WaitQueue changed;
+  std::map<Pid, std::vector<int>> undo;      // by process: what its end adds to each semaphore
+  std::vector<mm::SlabObject> memory;
+};
+
+class SemaphoreSets : public IpcTable<SemaphoreSet> {
  public:
   static constexpr size_t kMostSets = 32000, kMostOfSet = 32000, kMostInAll = 1'024'000'000, kMostOperations = 500;   // SEMMNI, SEMMSL, SEMMNS, SEMOPM
   static constexpr int kMostValue = 32767;                                                                           // SEMVMX
 
-  struct Semaphore {
-    int value = 0;
-    Pid last{0};                               // who changed it
-    unsigned wait_for_more = 0, wait_for_zero = 0;
-  };
-  struct Set : IpcOwnership {
-    std::vector<Semaphore> semaphores;
-    int64_t operated_time = 0, changed_time = 0;
-    bool removed = false;
-    WaitQueue changed;
-    std::map<Pid, std::vector<int>> undo;      // by process: what its end adds to each semaphore
-    std::vector<mm::SlabObject> memory;
-  };
-
-  // Held by whoever waits, so that a set that is removed outlives its sleepers.
-  std::shared_ptr<Set> find(int id) const;
-  std::shared_ptr<Set> find_key(int32_t key) const;
-  void add(std::shared_ptr<Set> set);
-  void remove(Set& set);
+  void remove(SemaphoreSet& set);
   size_t semaphores() const;
-  const std::map<int, std::shared_ptr<Set>>& all() const { return sets_; }
   void process_ended(Pid process);             // exit_sem
-
- private:
-  std::map<int, std::shared_ptr<Set>> sets_;
-  int next_id_ = 0;
 };
 
 }  // namespace vitro::syscalls

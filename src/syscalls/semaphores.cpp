@@ -10,37 +10,21 @@
 
 namespace vitro::syscalls {
 
-std::shared_ptr<SemaphoreSets::Set> SemaphoreSets::find(int id) const {
-  const auto it = sets_.find(id);
-  return it == sets_.end() ? nullptr : it->second;
-}
-
-std::shared_ptr<SemaphoreSets::Set> SemaphoreSets::find_key(int32_t key) const {
-  for (const auto& [id, s] : sets_)
-    if (s->key == key) return s;
-  return nullptr;
-}
-
-void SemaphoreSets::add(std::shared_ptr<Set> set) {
-  set->id = next_id_++;
-  sets_[set->id] = std::move(set);
-}
-
-void SemaphoreSets::remove(Set& set) {
+void SemaphoreSets::remove(SemaphoreSet& set) {
   const auto keep = find(set.id);
   set.removed = true;
-  sets_.erase(set.id);
+  objects_.erase(set.id);
   set.changed.wake_all();
 }
 
 size_t SemaphoreSets::semaphores() const {
   size_t n = 0;
-  for (const auto& [id, s] : sets_) n += s->semaphores.size();
+  for (const auto& [id, s] : objects_) n += s->semaphores.size();
   return n;
 }
 
 void SemaphoreSets::process_ended(Pid process) {
-  for (const auto& [id, s] : sets_) {
+  for (const auto& [id, s] : objects_) {
     const auto it = s->undo.find(process);
     if (it == s->undo.end()) continue;
     for (size_t i = 0; i < it->second.size(); ++i) {
@@ -59,7 +43,7 @@ namespace {
 constexpr int kGetPid = 11, kGetValue = 12, kGetAll = 13, kGetMore = 14, kGetZero = 15, kSetValue = 16, kSetAll = 17, kSemStat = 18, kSemInfo = 19, kSemStatAny = 20;
 constexpr int16_t kUndo = 010000;
 
-using Set = SemaphoreSets::Set;
+using Set = SemaphoreSet;
 
 struct UserOperation {
   uint16_t number;
@@ -145,7 +129,7 @@ Result<long> operate(Context& c, std::optional<Nanoseconds> deadline) {
       set->operated_time = now_seconds(c);
       return 0;
     }
-    SemaphoreSets::Semaphore& m = set->semaphores[operations[at].number];
+    Semaphore& m = set->semaphores[operations[at].number];
     unsigned& waiters = outcome == Attempt::WaitForMore ? m.wait_for_more : m.wait_for_zero;
     ++waiters;
     const Status woken = c.kernel.wait(set->changed, Interruptible::Yes, deadline);
@@ -163,15 +147,8 @@ Result<long> sys_semget(Context& c) {
   const int n = int_argument(c, 1), flags = int_argument(c, 2);
   if (n < 0 || static_cast<size_t>(n) > SemaphoreSets::kMostOfSet) return fail(Errno::Invalid);
   SemaphoreSets& sets = *c.runtime.semaphores;
-  if (key != 0) {
-    if (const auto s = sets.find_key(key)) {
-      if ((flags & kIpcCreate) && (flags & kIpcExclusive)) return fail(Errno::Exists);
-      if (static_cast<size_t>(n) > s->semaphores.size()) return fail(Errno::Invalid);
-      if (!permitted(c, *s, wanted_rights(flags))) return fail(Errno::Access);
-      return s->id;
-    }
-    if (!(flags & kIpcCreate)) return fail(Errno::NoEntry);
-  }
+  const auto large_enough = [n](const Set& s) { return static_cast<size_t>(n) <= s.semaphores.size(); };
+  if (const auto id = TRY(find_for_get(c, sets.find_key(key), key, flags, large_enough))) return *id;
   if (n == 0) return fail(Errno::Invalid);
   if (sets.all().size() >= SemaphoreSets::kMostSets || sets.semaphores() + static_cast<size_t>(n) > SemaphoreSets::kMostInAll) return fail(Errno::NoSpace);
   auto set = std::make_shared<Set>();
@@ -210,17 +187,11 @@ Result<long> sys_semctl(Context& c) {
       u.most_undo = static_cast<int32_t>(sets.semaphores());
     }
     TRY(c.user.put(address_argument(c, 3), u));
-    return sets.all().empty() ? 0 : static_cast<long>(sets.all().size()) - 1;
+    return sets.highest_place();
   }
-  std::shared_ptr<Set> set;
-  if (command == kSemStat || command == kSemStatAny) {  // by place in the table, not by number
-    if (static_cast<size_t>(id) >= sets.all().size()) return fail(Errno::Invalid);
-    set = std::next(sets.all().begin(), id)->second;
-  } else {
-    set = sets.find(id);
-  }
+  const auto set = command == kSemStat || command == kSemStatAny ? sets.at(id) : sets.find(id);
   if (!set) return fail(Errno::Invalid);
-  const auto one = [&]() -> Result<SemaphoreSets::Semaphore*> {
+  const auto one = [&]() -> Result<Semaphore*> {
     if (number < 0 || static_cast<size_t>(number) >= set->semaphores.size()) return fail(Errno::Invalid);
     return &set->semaphores[static_cast<size_t>(number)];
   };
@@ -267,7 +238,7 @@ Result<long> sys_semctl(Context& c) {
     case kSetValue: {
       const auto value = static_cast<int>(c[3]);
       if (value < 0 || value > SemaphoreSets::kMostValue) return fail(Errno::Range);
-      SemaphoreSets::Semaphore* m = TRY(one());
+      Semaphore* m = TRY(one());
       if (!permitted(c, *set, fs::kMayWrite)) return fail(Errno::Access);
       m->value = value;
       m->last = c.task.process->pid;
@@ -281,7 +252,7 @@ Result<long> sys_semctl(Context& c) {
     case kGetMore:
     case kGetZero: {
       if (!permitted(c, *set, fs::kMayRead)) return fail(Errno::Access);
-      const SemaphoreSets::Semaphore* m = TRY(one());
+      const Semaphore* m = TRY(one());
       return command == kGetValue ? m->value : command == kGetPid ? m->last.value() : static_cast<long>(command == kGetMore ? m->wait_for_more : m->wait_for_zero);
     }
     default: return fail(Errno::Invalid);

@@ -10,26 +10,8 @@
 
 namespace vitro::syscalls {
 
-SharedSegments::Segment* SharedSegments::find(int id) {
-  sweep();
-  const auto it = segments_.find(id);
-  return it == segments_.end() ? nullptr : &it->second;
-}
-
-SharedSegments::Segment* SharedSegments::find_key(int32_t key) {
-  sweep();
-  for (auto& [id, s] : segments_)
-    if (s.key == key && !s.doomed()) return &s;
-  return nullptr;
-}
-
-SharedSegments::Segment& SharedSegments::add(Segment segment) {
-  segment.id = next_id_++;
-  return segments_[segment.id] = std::move(segment);
-}
-
 void SharedSegments::sweep() {
-  std::erase_if(segments_, [](const auto& entry) { return entry.second.doomed() && entry.second.attachments() == 0; });
+  std::erase_if(objects_, [](const auto& entry) { return entry.second->doomed() && entry.second->attachments() == 0; });
 }
 
 namespace {
@@ -68,7 +50,7 @@ struct UserShmid {
 };
 static_assert(sizeof(UserShmid) == 112);
 
-UserShmid state_of(const SharedSegments::Segment& s) {
+UserShmid state_of(const SharedSegment& s) {
   UserShmid u{};
   u.perm = user_form(s);
   u.size = s.size;
@@ -87,33 +69,25 @@ Result<long> sys_shmget(Context& c) {
   const auto key = static_cast<int32_t>(c[0]);
   const int flags = int_argument(c, 2);
   SharedSegments& segments = *c.runtime.segments;
-  if (key != 0) {
-    if (SharedSegments::Segment* s = segments.find_key(key)) {
-      if ((flags & kIpcCreate) && (flags & kIpcExclusive)) return fail(Errno::Exists);
-      if (c[1] > s->size) return fail(Errno::Invalid);
-      if (!permitted(c, *s, wanted_rights(flags))) return fail(Errno::Access);
-      return s->id;
-    }
-    if (!(flags & kIpcCreate)) return fail(Errno::NoEntry);
-  }
-  // ipc/shm.c: newseg
-  if (c[1] < 1 || c[1] > ~uint64_t{0} - (1u << 24)) return fail(Errno::Invalid);
-  if (flags & kHugeTlb) return fail(Errno::NoMemory);
   segments.sweep();
+  if (const auto id = TRY(find_for_get(c, segments.find_key(key), key, flags, [&c](const SharedSegment& s) { return c[1] <= s.size; }))) return *id;
+  // ipc/shm.c: newseg
+  if (c[1] < 1 || c[1] > SharedSegments::kMostBytes) return fail(Errno::Invalid);
+  if (flags & kHugeTlb) return fail(Errno::NoMemory);
   if (segments.all().size() >= SharedSegments::kMostSegments) return fail(Errno::NoSpace);
   const Bytes size{(c[1] + kPageOffsetMask) & ~kPageOffsetMask};
   if (size.value() > mm::kUserEnd.value()) return fail(Errno::NoMemory);
   if (!c.kernel.vm().may_commit(size.pages_up())) return fail(Errno::NoMemory);
-  SharedSegments::Segment s;
-  fill_ownership(c, s, key, flags);
-  s.size = c[1];
-  s.creator = c.task.process->pid;
-  s.changed_time = now_seconds(c);
+  auto s = std::make_shared<SharedSegment>();
+  fill_ownership(c, *s, key, flags);
+  s->size = c[1];
+  s->creator = c.task.process->pid;
+  s->changed_time = now_seconds(c);
   auto memory = mm::make_shmem_file(c.kernel.vm(), "SYSV", size, mm::ShmemAccounting::WholeSize);
   if (!memory) return fail(Errno::NoMemory);
-  SharedSegments::Segment& added = segments.add(std::move(s));
-  added.mapped = added.kept = std::make_shared<AttachedSegment>(std::move(memory), added.key, added.id);
-  return added.id;
+  segments.add(s);
+  s->mapped = s->kept = std::make_shared<AttachedSegment>(std::move(memory), s->key, s->id);
+  return s->id;
 }
 
 Result<long> sys_shmat(Context& c) {
@@ -132,7 +106,8 @@ Result<long> sys_shmat(Context& c) {
   } else if (flags & kRemap) {
     return fail(Errno::Invalid);
   }
-  SharedSegments::Segment* s = c.runtime.segments->find(int_argument(c, 0));
+  c.runtime.segments->sweep();
+  const auto s = c.runtime.segments->find(int_argument(c, 0));
   if (!s) return fail(Errno::Invalid);
   unsigned wanted = fs::kMayRead;
   request.protection = mm::VmFlag::Read;
@@ -166,10 +141,9 @@ Result<long> sys_shmdt(Context& c) {
   });
   if (areas.empty()) return fail(Errno::Invalid);
   for (const auto& [id, s] : c.runtime.segments->all()) {
-    if (s.mapped.lock().get() != file) continue;
-    SharedSegments::Segment* segment = c.runtime.segments->find(id);
-    segment->detached_time = now_seconds(c);
-    segment->last = c.task.process->pid;
+    if (s->mapped.lock().get() != file) continue;
+    s->detached_time = now_seconds(c);
+    s->last = c.task.process->pid;
     break;
   }
   for (const auto& [start, length] : areas) TRY(c.task.space()->munmap(start, length));
@@ -190,32 +164,23 @@ Result<long> sys_shmctl(Context& c) {
   SharedSegments& segments = *c.runtime.segments;
   if (int_argument(c, 0) < 0 || command < 0) return fail(Errno::Invalid);
   segments.sweep();
-  const long highest = segments.all().empty() ? 0 : static_cast<long>(segments.all().size()) - 1;
   switch (command) {
     case kInfo:
-      TRY(c.user.put(address_argument(c, 2), UserShminfo{~uint64_t{0} - (1u << 24), 1, SharedSegments::kMostSegments, SharedSegments::kMostSegments, ~uint64_t{0} - (1u << 24), {}}));
-      return highest;
+      TRY(c.user.put(address_argument(c, 2), UserShminfo{SharedSegments::kMostBytes, 1, SharedSegments::kMostSegments, SharedSegments::kMostSegments, SharedSegments::kMostBytes, {}}));
+      return segments.highest_place();
     case kShmInfo: {
       UserShmInfoNow info{};
       info.used = static_cast<int32_t>(segments.all().size());
       for (const auto& [id, s] : segments.all()) {
-        info.total += Bytes{s.size}.pages_up().value();
-        if (const auto file = s.mapped.lock()) info.resident += file->page_cache().cached_pages().value();
+        info.total += Bytes{s->size}.pages_up().value();
+        if (const auto file = s->mapped.lock()) info.resident += file->page_cache().cached_pages().value();
       }
       TRY(c.user.put(address_argument(c, 2), info));
-      return highest;
+      return segments.highest_place();
     }
     default: break;
   }
-  SharedSegments::Segment* s = nullptr;
-  if (command == kShmStat || command == kShmStatAny) {  // by place in the table, not by number
-    auto it = segments.all().begin();
-    if (static_cast<size_t>(int_argument(c, 0)) >= segments.all().size()) return fail(Errno::Invalid);
-    std::advance(it, int_argument(c, 0));
-    s = segments.find(it->first);
-  } else {
-    s = segments.find(int_argument(c, 0));
-  }
+  const auto s = command == kShmStat || command == kShmStatAny ? segments.at(int_argument(c, 0)) : segments.find(int_argument(c, 0));
   if (!s) return fail(Errno::Invalid);
   const bool owner = owns(c, *s);
   switch (command) {

@@ -12,33 +12,24 @@
 
 namespace vitro::syscalls {
 
-class SharedSegments {
+struct SharedSegment : IpcOwnership {     // `mode`: also SHM_DEST (01000)
+  uint64_t size = 0;
+  Pid creator{0}, last{0};
+  int64_t attached_time = 0, detached_time = 0, changed_time = 0;
+  // What attachments map. Each of their VMAs holds one reference, forked ones included. A removed segment keeps none of its own, so that the last
+  // detach frees the memory.
+  std::shared_ptr<mm::MappedFile> kept;
+  std::weak_ptr<mm::MappedFile> mapped;
+  uint64_t attachments() const { return static_cast<uint64_t>(mapped.use_count()) - (kept ? 1 : 0); }
+  bool doomed() const { return mode & 01000; }
+};
+
+class SharedSegments : public IpcTable<SharedSegment> {
  public:
-  static constexpr uint64_t kMostSegments = 4096;  // SHMMNI
+  static constexpr uint64_t kMostSegments = 4096, kMostBytes = ~uint64_t{0} - (1u << 24);  // SHMMNI, SHMMAX
 
-  struct Segment : IpcOwnership {           // `mode`: also SHM_DEST (01000)
-    uint64_t size = 0;
-    Pid creator{0}, last{0};
-    int64_t attached_time = 0, detached_time = 0, changed_time = 0;
-    // What attachments map. Each of their VMAs holds one reference, forked ones included. A removed segment keeps none of its own, so that the last
-    // detach frees the memory.
-    std::shared_ptr<mm::MappedFile> kept;
-    std::weak_ptr<mm::MappedFile> mapped;
-    uint64_t attachments() const { return static_cast<uint64_t>(mapped.use_count()) - (kept ? 1 : 0); }
-    bool doomed() const { return mode & 01000; }
-  };
-
-  Segment* find(int id);
-  Segment* find_key(int32_t key);
-  Segment& add(Segment segment);
-  void remove(int id) { segments_.erase(id); }
-  // Forgets what was removed by its owner and is no longer attached.
+  // Forgets what was removed by its owner and is no longer attached. To be called before anything is looked for.
   void sweep();
-  const std::map<int, Segment>& all() const { return segments_; }
-
- private:
-  std::map<int, Segment> segments_;
-  int next_id_ = 0;
 };
 
 }  // namespace vitro::syscalls

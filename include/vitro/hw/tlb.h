@@ -93,19 +93,21 @@ class TlbHierarchy {
     uint32_t slot;
     bool first;  // level
   };
-  // Nullopt where neither has the page with these rights, and where larger pages are cached at all, which may answer too.
+  // Nullopt where neither has the page with these rights, and as long as larger pages are cached, which may answer too.
   std::optional<Cached> find_small(VirtAddr address, uint64_t rights, Pcid pcid) const {
-    const TlbArray& first = *l1d_.by_size[0];
-    const TlbArray& second = *l2_.by_size[0];
-    if (holds_large_) return std::nullopt;
+    if (holds_large(l1d_) || holds_large(l2_)) return std::nullopt;
     const TlbKey key = TlbKey::of(address, PageSize::k4K, pcid);
-    if (const uint32_t slot = first.find(key); slot != TlbArray::kNone) {
-      if (!first.data(slot).has(rights)) return std::nullopt;
-      return Cached{first.data(slot), slot, true};
+    for (const LevelArrays* level : {&l1d_, &l2_}) {
+      const TlbArray* array = level->by_size[0];
+      if (array == nullptr) continue;
+      const uint32_t slot = array->find(key);
+      if (slot == TlbArray::kNone) continue;
+      const TlbData data = array->data(slot);
+      // A piece of a larger page is the business of whoever knows that page.
+      if (!data.has(rights) || data.has(TlbData::kPiece)) return std::nullopt;
+      return Cached{data, slot, level == &l1d_};
     }
-    const uint32_t slot = second.find(key);
-    if (slot == TlbArray::kNone || !second.data(slot).has(rights)) return std::nullopt;
-    return Cached{second.data(slot), slot, false};
+    return std::nullopt;
   }
   // The policy of its level learns of the hit.
   void use(const Cached& c) { (c.first ? l1d_ : l2_).by_size[0]->touch(c.slot); }
@@ -180,6 +182,11 @@ class TlbHierarchy {
     }
     return {};
   }
+  static bool holds_large(const LevelArrays& level) {
+    for (const PageSize size : {PageSize::k2M, PageSize::k1G})
+      if (const TlbArray* array = level.by_size[static_cast<size_t>(size)]; array != nullptr && array->valid(size) != 0) return true;
+    return false;
+  }
   const LevelArrays& second(Access access) const { return access == Access::Fetch && has_l2i_ ? l2i_ : l2_; }
   TlbArray* make(std::string_view name, const TlbGeometry& geometry);
   std::optional<TlbArray::Entry> insert(TlbArray& array, VirtAddr address, Pcid pcid, PageSize size, TlbData data);
@@ -187,7 +194,6 @@ class TlbHierarchy {
   TlbConfig config_;
   LevelArrays l1d_, l1i_, l2_, l2i_;
   bool has_l2i_ = false;
-  bool holds_large_ = false;   // a page of 2 MiB or 1 GiB was inserted since everything was flushed
   bool holds_pieces_ = false;  // some first-level entry is a piece of a larger page
   std::vector<Named> arrays_;
   std::unique_ptr<PagingStructureCaches> structures_;

@@ -104,7 +104,6 @@ class Task {
     uint64_t virtual_runtime = 0;  // weighted nanoseconds
     uint64_t order = 0;            // Task number in order of creation: names a task in the scheduler where its pid may be reused
     bool killable = false;         // DiskSleep that SIGKILL ends
-    bool stalled = false;          // loses time for want of memory (pressure.h)
     Nanoseconds run_start{0};      // when it was last put on the CPU
   } scheduling;
   // What the CPU said when the task was last in user mode and left the CPU (/proc/PID/stat's kstkeip, kstkesp).

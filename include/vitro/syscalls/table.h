@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vitro/base/result.h"
 #include "vitro/kernel/kernel.h"
@@ -47,5 +48,7 @@ std::unique_ptr<kernel::SyscallTable> make_table(const TableOptions& options);
 
 // docs/syscalls.md
 std::string markdown();
+// The limits that the calls enforce, for /proc/sys.
+std::vector<fs::Tunable> settings();
 
 }  // namespace vitro::syscalls
