@@ -229,8 +229,7 @@ Result<size_t> PageCache::read(Bytes offset, size_t count, ByteSink& sink, Reada
         return fail(fetched.error());
       }
       frame = fetched->frame;
-      if (ra.previous != index.value()) s.vm.lru().mark_accessed(frame);
-      ra.previous = index.value();
+      if ((ra.previous - 1) >> kPageShift != index.value()) s.vm.lru().mark_accessed(frame);
     }
     // The sink may wait for memory of its own; the page must not go away meanwhile.
     PagePin pin(s.vm, frame);
@@ -241,6 +240,7 @@ Result<size_t> PageCache::read(Bytes offset, size_t count, ByteSink& sink, Reada
       return fail(put.error());
     }
     done += *put;
+    ra.previous = offset.value() + done;
     if (*put < n) break;
   }
   return done;
