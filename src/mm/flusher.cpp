@@ -40,7 +40,7 @@ uint64_t Writeback::write_some(uint64_t pages, std::optional<Nanoseconds> dirtie
     // To the back before anything waits; if it is clean afterwards it has left the list.
     caches.remove(s);
     caches.push_back(s);
-    const uint64_t n = s.cache.start_writing(Bytes{0}, Bytes{UINT64_MAX}, std::min(pages - begun, kChunk));
+    const uint64_t n = s.begin_writing_on(std::min(pages - begun, kChunk));
     begun += n;
     if (s.dirty_link.linked()) {
       s.dirtied_when = dirtied_before && n > 0 ? std::min(s.dirtied_when, *dirtied_before) : now();
