@@ -19,6 +19,7 @@ mm::OomTask OomService::describe(const Process& p) const {
   t.unkillable = p.unkillable;
   t.in_vfork = p.vfork != nullptr && p.parent && p.parent->space == p.space;
   t.victim = std::ranges::any_of(p.threads, [](const Task* task) { return task->reclaim.oom_victim && !task->zombie(); });
+  t.origin = std::ranges::any_of(p.threads, [](const Task* task) { return task->reclaim.oom_origin; });
   t.exiting = p.group_exiting || std::ranges::all_of(p.threads, [](const Task* task) { return task->exiting; });
   return t;
 }

@@ -59,9 +59,10 @@ bool OomKiller::out_of_memory(Gfp gfp, Order order) {
       dying = true;
       break;
     }
-    const auto points = oom_badness(t, total);
-    if (!points || *points < most || (chosen && *points == most)) continue;
-    chosen = t;
+    if (t.unkillable) continue;
+    const auto points = t.origin ? std::optional<int64_t>{INT64_MAX} : oom_badness(t, total);
+    if (!points || *points < most) continue;
+    chosen = t;  // of equals the youngest
     most = *points;
   }
   if (dying) {

@@ -128,7 +128,11 @@ Status SwapSpace::swap_off(uint64_t identity) {
   s.total -= a.pages;
   s.vm.swap_total = Pages{s.total};
   a.writable = false;
-  if (const Status status = s.bring_back(a); !status) {
+  TaskReclaim* const task = s.vm.reclaimer().state().task();
+  if (task) task->oom_origin = true;
+  const Status status = s.bring_back(a);
+  if (task) task->oom_origin = false;
+  if (!status) {
     // As it was (reinsert_swap_info).
     a.writable = true;
     if (a.priority < 0) a.priority = --s.next_priority;

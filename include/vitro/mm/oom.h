@@ -29,6 +29,7 @@ struct OomTask {
   bool victim = false;                  // was chosen before and is not gone yet
   bool exiting = false;                 // will free its memory without being killed
   bool freeing = false;                 // its memory is being taken down
+  bool origin = false;                  // needs a lot of memory for the moment, and asks to be killed first (oom_task_origin)
 };
 
 // Implemented by the kernel.

@@ -26,6 +26,7 @@ struct TaskReclaim {
   bool kswapd = false;         // PF_KSWAPD
   bool kernel_thread = false;  // PF_KTHREAD
   bool oom_victim = false;     // TIF_MEMDIE: was chosen to die; may use half of the reserves to do so
+  bool oom_origin = false;     // swapoff: fills memory with what others have swapped out, so it is the first to die (set_current_oom_origin)
   bool stalled = false;        // in_memstall: loses time for want of memory (/proc/pressure/memory); set_stalled() keeps it
 };
 
