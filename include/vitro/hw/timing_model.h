@@ -30,8 +30,8 @@ struct TimingModel {
   Nanoseconds migrate_page{600};        // move a page that is in use: copy, change its entries, flush
   Nanoseconds time_slice{4'000'000};    // CONFIG_HZ=250
   // Disk.
-  Nanoseconds disk_request{80'000};
-  Nanoseconds disk_per_sector{500};     // 512 bytes: about 1 GB/s
+  Nanoseconds disk_request{20'000};
+  Nanoseconds disk_per_sector{150};     // 512 bytes: about 3.4 GB/s
   // Cycles, reported beside virtual time and never part of it.
   uint64_t cycles_l2_tlb_hit = 7;
   uint64_t cycles_walk_reference = 20;
