@@ -316,6 +316,10 @@ Status Kernel::set_oom_score_adj(Pid process, int adj) {
   return {};
 }
 
+Result<std::unique_ptr<fs::PressureTrigger>> Kernel::add_pressure_trigger(fs::PressureResource resource, std::string_view text, bool privileged) {
+  return state_->scheduler.pressure_triggers().add(resource, text, privileged);
+}
+
 std::string Kernel::kernel_log() const { return state_->log.text(); }
 std::string Kernel::hostname() const { return state_->config.hostname; }
 

@@ -55,6 +55,7 @@ void Scheduler::count_active() {
   const uint64_t runnable = queue_.size() + busy;
   load_.set_active(clock_.now(), runnable + blocked_);
   pressure_.set(clock_.now(), {runnable, blocked_, stalled_, stalled_runnable_, busy, busy && current_->reclaim.stalled});
+  pressure_triggers_.note_states();
 }
 
 void Scheduler::set_stalled(bool on) {

@@ -58,7 +58,7 @@ Result<long> finish_write(Context& c, fs::File& file, Result<size_t> n) {
 bool nothing_to_do(fs::File& file, uint64_t count) {
   if (count != 0) return false;
   const uint32_t type = type_of(file);
-  return type == fs::kRegular || type == fs::kFifo || type == fs::kCharDevice;
+  return type == fs::kFifo || type == fs::kCharDevice;
 }
 
 // fs/read_write.c: rw_verify_area.
