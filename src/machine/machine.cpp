@@ -245,9 +245,10 @@ Result<void, UserError> Machine::offer_named_programs(const Program& program) {
     if (word.size() < 2 || word[0] != '/' || word.find("/..") != std::string::npos) return {};
     struct ::stat about {};
     constexpr mode_t kForAll = S_IROTH | S_IXOTH;
-    if (::stat(word.c_str(), &about) != 0 || !S_ISREG(about.st_mode) || (about.st_mode & kForAll) != kForAll) return {};
-    if (vfs_->stat(context, nullptr, word, fs::Follow::Yes)) return {};
-    return offer(word, word);
+    if (::stat(word.c_str(), &about) != 0 || vfs_->stat(context, nullptr, word, fs::Follow::Yes)) return {};
+    if (S_ISREG(about.st_mode) && (about.st_mode & kForAll) == kForAll) return offer(word, word);
+    if (std::ranges::find(named_elsewhere_, word) == named_elsewhere_.end()) named_elsewhere_.push_back(word);
+    return {};
   };
   TRY(consider(program.path));
   for (const std::string& argument : program.arguments) {
@@ -262,6 +263,14 @@ Result<void, UserError> Machine::offer_named_programs(const Program& program) {
     }
   }
   return {};
+}
+
+void Machine::explain_missing() {
+  const fs::Credentials root{};
+  fs::PathContext context{.root = vfs_->root(), .cwd = vfs_->root()};
+  context.credentials = &root;
+  for (const std::string& path : named_elsewhere_)
+    if (!vfs_->stat(context, nullptr, path, fs::Follow::Yes)) spdlog::warn("{} is on the host, but the guest has none: --bind {} offers it", path, path);
 }
 
 std::vector<std::string> Machine::environment() const {
@@ -322,6 +331,7 @@ Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::
   restore_host_terminal();
   TRY(power_off());
   if (console_->ended_by()) exit = {.signal = console_->ended_by()};
+  if (exit.shell_status() != 0) explain_missing();
   if (TraceSink* sink = tracer_.sink()) TRY(sink->flush());
   return exit;
 }
