@@ -313,6 +313,7 @@ Status Kernel::set_oom_score_adj(Pid process, int adj) {
   // Lowering it takes CAP_SYS_RESOURCE (fs/proc/base.c: __set_oom_adj).
   if (adj < p->oom_score_adj && by && by->process->credentials.euid != 0) return fail(Errno::Access);
   p->oom_score_adj = adj;
+  TRACE(state_->tracer, Event::OomScoreAdjUpdate, p->pid.value(), p->threads.empty() ? "" : p->threads.front()->comm, adj);
   return {};
 }
 

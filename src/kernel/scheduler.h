@@ -146,6 +146,7 @@ class Scheduler {
   struct Last {
     uint64_t order = 0;  // 0: idle
     Pid tid{0};
+    int nice = 0;
     std::array<char, 16> comm{"swapper/0"};
     const char* state = "R";
   } last_;

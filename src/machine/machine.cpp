@@ -99,6 +99,7 @@ Result<void, UserError> Machine::build() {
   } else {
     disk_ = hw::make_memory_disk("vda", options_.disk, *clock_, options_.timing);
   }
+  disk_->set_tracer(tracer_, fs::disk_device_number(0));
 
   mm::PhysicalMemoryConfig physical;
   physical.extra_reserved = options_.reserved;
@@ -106,6 +107,7 @@ Result<void, UserError> Machine::build() {
   if (physical.extra_reserved.value() > options_.ram.value() / 2)
     return fail(UserError{fmt::format("--reserved {} leaves less than half of the RAM", physical.extra_reserved.value()), "give the machine more --ram"});
   if (options_.swap.value() != 0) swap_disk_ = hw::make_memory_disk("vdb", options_.swap, *clock_, options_.timing);
+  if (swap_disk_) swap_disk_->set_tracer(tracer_, fs::disk_device_number(kSwapMinor));
   TRY(mm::PhysicalMemory::validate(options_.ram, physical));
   physical_ = mm::PhysicalMemory::create(*ram_, physical, tracer_);
   physical_->set_verify_level(options_.verify);
@@ -125,6 +127,7 @@ Result<void, UserError> Machine::build() {
   vm_->set_blocking(kernel_.get());
   vm_->writeback().set_clock(clock_.get());
   vm_->reclaimer().attach(kernel_.get());
+  vm_->writeback().set_device(fs::disk_device_number(0));
   vm_->reclaimer().wake_flusher = [this] { vm_->writeback().wake_flusher(static_cast<uint64_t>(vm_->physical().stat().get(mm::VmItem::nr_dirty))); };
   (void)kernel_->start_kernel_thread("oom_reaper", [this] { vm_->oom().run_reaper([this] { return kernel_->kernel_thread_should_stop(); }); });
   (void)kernel_->start_kernel_thread("kswapd0", [this] { vm_->reclaimer().run_kswapd([this] { return kernel_->kernel_thread_should_stop(); }); });

@@ -11,8 +11,8 @@
 
 namespace vitro::mm {
 
-PageCache::PageCache(VirtualMemory& vm, FileBacking& backing, FrameState state, uint64_t inode_number)
-    : state_(std::make_unique<State>(vm, *this, backing, state, inode_number)) {
+PageCache::PageCache(VirtualMemory& vm, FileBacking& backing, FrameState state, uint64_t inode_number, uint64_t device)
+    : state_(std::make_unique<State>(vm, *this, backing, state, inode_number, device)) {
   CHECK(state == FrameState::FileCache || state == FrameState::Shmem || state == FrameState::BlockCache, "a page cache of {}", frame_state_name(state));
   vm.state().caches.push_back(*state_);
 }
@@ -55,14 +55,14 @@ Status PageCache::State::add(PageIndex index, Pfn f, Gfp flags) {
   // A page that is about to be overwritten says nothing about what is missed (mm/filemap.c: filemap_add_folio).
   if (shadow && has_storage() && !has(flags, Gfp::Write)) refault(vm, f, shadow);
   vm.lru().add(f);
-  TRACE(vm.tracer(), Event::MmFilemapAdd, inode_number, index.value() << kPageShift, f.value());
+  TRACE(vm.tracer(), Event::MmFilemapAdd, device, inode_number, f.value(), index.value() << kPageShift, 0);
   return {};
 }
 
 void PageCache::State::remove(PageIndex index, Pfn f, uint64_t shadow) {
   Frame& descriptor = frame(f);
   CHECK(descriptor.mapcount == 0, "pfn {} leaves the page cache mapped {} times", f.value(), descriptor.mapcount);
-  TRACE(vm.tracer(), Event::MmFilemapDelete, inode_number, index.value() << kPageShift, f.value());
+  TRACE(vm.tracer(), Event::MmFilemapDelete, device, inode_number, f.value(), index.value() << kPageShift, 0);
   if (descriptor.has(FrameFlag::Dirty)) clear_dirty(index, f, false);
   pages.erase(index, shadow);
   VmStat& stat = vm.physical().stat();

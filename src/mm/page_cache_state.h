@@ -27,14 +27,14 @@ struct PageTransfer {
 };
 
 struct PageCache::State final : CachedRuns {
-  State(VirtualMemory& machine, PageCache& self, FileBacking& storage, FrameState frames, uint64_t inode)
-      : vm(machine), cache(self), backing(storage), state(frames), inode_number(inode), pages(machine.physical().caches(), shadow_nodes()) {}
+  State(VirtualMemory& machine, PageCache& self, FileBacking& storage, FrameState frames, uint64_t inode, uint64_t fs_device)
+      : vm(machine), cache(self), backing(storage), state(frames), inode_number(inode), device(fs_device), pages(machine.physical().caches(), shadow_nodes()) {}
 
   VirtualMemory& vm;
   PageCache& cache;
   FileBacking& backing;
   const FrameState state;
-  const uint64_t inode_number;
+  const uint64_t inode_number, device;  // for traces
   FrameIndex pages;
   uint64_t dirty = 0;       // pages with a dirty mark; none for Shmem
   uint64_t writeback = 0;   // pages of transfers in `writes`

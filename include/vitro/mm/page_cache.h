@@ -21,7 +21,7 @@ struct Vma;
 class PageCache {
  public:
   // `state`: FileCache, Shmem or BlockCache. Shmem pages have no storage below them: `backing.read_pages` is not called for a hole, it is zero-filled.
-  PageCache(VirtualMemory& vm, FileBacking& backing, FrameState state, uint64_t inode_number);
+  PageCache(VirtualMemory& vm, FileBacking& backing, FrameState state, uint64_t inode_number, uint64_t device = 0);
   ~PageCache();  // drops all pages without writing them back; no mapping may be left
   PageCache(const PageCache&) = delete;
   PageCache& operator=(const PageCache&) = delete;
