@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "vitro/base/balanced_tree.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/base/types.h"
 #include "vitro/mm/kernel_object.h"
@@ -64,14 +65,12 @@ struct Vma {
   // Private memory whose pages are copied when written (mm/internal.h: is_cow_mapping).
   bool copy_on_write() const { return (flags & (VmFlag::Shared | VmFlag::MayWrite)) == VmFlag::MayWrite; }
 
-  // VmaTree's links: an AVL tree threaded in address order; `max_gap` is the largest hole below any area of the subtree.
+  // VmaTree's: threaded in address order; `max_gap` is the largest hole below any area of the subtree.
   struct TreeLinks {
-    Vma* left = nullptr;
-    Vma* right = nullptr;
+    TreeLink<Vma> link;
     Vma* previous = nullptr;
     Vma* next = nullptr;
     uint64_t max_gap = 0;
-    int height = 1;
   } tree;
 };
 
