@@ -66,7 +66,7 @@ Status copy_area(AddressSpace::State& parent, Vma& from, AddressSpace::State& ch
     return fail(Errno::NoMemory);
   }
   if (charged) parent.vm.commit(from.pages());
-  child.link(*to);
+  child.link(*to, &from);
   child.account(to->flags, static_cast<int64_t>(to->pages().value()));
   // What only a file maps comes back by faults (mm/memory.c: vma_needs_copy).
   if (wipe || (!from.anon_vma && !has(from.flags, VmFlag::PfnMap))) return {};
