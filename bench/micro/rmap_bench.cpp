@@ -1,4 +1,4 @@
-// The reverse map: who maps one page, among so many areas that one mapping was split into.
+// The reverse map: who maps one page, among so many areas that one mapping was split into, or so many processes that share it.
 #include <benchmark/benchmark.h>
 
 #include <memory>
@@ -55,6 +55,10 @@ class Split {
       frames_.push_back(hw::walk(*ram_, space_->page_table_root(), at + Pages{i}, hw::Access::Read, hw::Privilege::User, hw::SetAccessedDirty::No).leaf.pfn());
   }
 
+  // So many more processes with the same pages, where they are private.
+  void fork(uint64_t times) {
+    for (uint64_t i = 0; i < times; ++i) children_.push_back(std::move(*space_->fork()));
+  }
   void measure(benchmark::State& state) {
     size_t i = 0;
     uint64_t found = 0;
@@ -62,7 +66,7 @@ class Split {
       rmap_for_each(vm_, frames_[i], [&found](AddressSpace&, VirtAddr) { ++found; });
       i = (i + 7919) % frames_.size();
     }
-    if (found != static_cast<uint64_t>(state.iterations())) state.SkipWithError("a page was not found where it is mapped");
+    if (found != static_cast<uint64_t>(state.iterations()) * (1 + children_.size())) state.SkipWithError("a page was not found where it is mapped");
   }
 
  private:
@@ -73,6 +77,7 @@ class Split {
   hw::Mmu mmu_;
   VirtualMemory vm_;
   std::unique_ptr<AddressSpace> space_;
+  std::vector<std::unique_ptr<AddressSpace>> children_;
   std::vector<Pfn> frames_;
 };
 
@@ -80,6 +85,13 @@ void BM_RmapAnonymous(benchmark::State& state) { Split(static_cast<uint64_t>(sta
 BENCHMARK(BM_RmapAnonymous)->Arg(1)->Arg(1000)->Arg(20000);
 void BM_RmapFile(benchmark::State& state) { Split(static_cast<uint64_t>(state.range(0)), true).measure(state); }
 BENCHMARK(BM_RmapFile)->Arg(1)->Arg(1000)->Arg(20000);
+// All areas cover the page: there is nothing to leave out.
+void BM_RmapForks(benchmark::State& state) {
+  Split pages(1, false);
+  pages.fork(static_cast<uint64_t>(state.range(0)));
+  pages.measure(state);
+}
+BENCHMARK(BM_RmapForks)->Arg(1)->Arg(500);
 
 }  // namespace
 }  // namespace vitro::mm
