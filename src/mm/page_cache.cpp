@@ -103,23 +103,25 @@ FrameState PageCache::state() const { return state_->state; }
 FileBacking& PageCache::backing() { return state_->backing; }
 uint64_t PageCache::inode_number() const { return state_->inode_number; }
 void PageCache::set_accounted_up_front() { state_->accounted_up_front = true; }
-void PageCache::add_mapping(Vma& vma) { state_->mappings.push_back(vma); }
-void PageCache::remove_mapping(Vma& vma) { state_->mappings.remove(vma); }
-bool PageCache::mapped() const { return !state_->mappings.empty(); }
-bool PageCache::mapped_for_writing() const {
-  for (const Vma& v : state_->mappings)
-    if (has(v.flags, VmFlag::Shared) && has(v.flags, VmFlag::MayWrite)) return true;
-  return false;
+void PageCache::add_mapping(Vma& vma, Vma* beside) {
+  if (beside) state_->mappings.insert_after(vma, *beside);
+  else state_->mappings.insert(vma);
+  state_->mapped_writable += has(vma.flags, VmFlag::Shared | VmFlag::MayWrite);
 }
+void PageCache::remove_mapping(Vma& vma) {
+  state_->mappings.erase(vma);
+  state_->mapped_writable -= has(vma.flags, VmFlag::Shared | VmFlag::MayWrite);
+}
+bool PageCache::mapped() const { return !state_->mappings.empty(); }
+bool PageCache::mapped_for_writing() const { return state_->mapped_writable > 0; }
 
 ShadowNodes* PageCache::State::shadow_nodes() const { return has_storage() ? &vm.state().shadow_nodes : nullptr; }
 
 // --- dropping pages ---
 
 void PageCache::State::unmap(PageIndex first, PageIndex last, bool private_copies_too) {
-  for (Vma& v : mappings) {
+  for (Vma& v : mappings.overlapping(first.value(), last.value())) {
     const PageIndex begin = v.page_offset, end = v.page_offset + v.pages();
-    if (first >= end || last < begin) continue;
     const VirtAddr from = first > begin ? v.start + (first - begin) : v.start;
     const VirtAddr to = last < end - Pages{1} ? v.start + (last + Pages{1} - begin) : v.end;
     AddressSpace::State& s = v.space->state();

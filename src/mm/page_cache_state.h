@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mm/frame_index.h"
+#include "vitro/base/interval_tree.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/base/wait_queue.h"
 #include "vitro/mm/address_space.h"
@@ -46,7 +47,8 @@ struct PageCache::State final : CachedRuns {
   uint64_t swapped = 0;     // Shmem: pages in swap
   bool accounted_up_front = false;
   ReadaheadWindow window;   // of readers without an open file
-  IntrusiveList<Vma, &Vma::mapping_link> mappings;
+  IntervalTree<Vma, MappedPages> mappings;
+  uint64_t mapped_writable = 0;  // of them, shared by somebody who may write
   WaitQueue page_waiters;   // woken when a page is unlocked or written
   ListLink all_link;        // VirtualMemory's list
 

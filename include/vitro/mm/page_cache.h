@@ -77,8 +77,9 @@ class PageCache {
   FrameState state() const;
   FileBacking& backing();
 
-  // The mappings of this file (i_mmap), for truncation and reverse mapping. Called by AddressSpace.
-  void add_mapping(Vma& vma);
+  // The mappings of this file (i_mmap), for truncation and reverse mapping. Called by AddressSpace, also around a change of the pages that an
+  // area maps. `beside`: an area of the same pages that it follows (mm/interval_tree.c: vma_interval_tree_insert_after).
+  void add_mapping(Vma& vma, Vma* beside = nullptr);
   void remove_mapping(Vma& vma);
   bool mapped() const;
   bool mapped_for_writing() const;  // shared, by somebody who may write
