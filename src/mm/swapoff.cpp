@@ -82,6 +82,7 @@ Status SwapSpace::State::bring_back(SwapArea& a) {
           inode = c.inode_number;
           reached = v->index;
           bool major = false;
+          const std::shared_ptr<void> keep = c.backing.hold();  // it may wait, and the file's last user go
           const auto back = c.swap_in(v->index, Gfp::HighUserMovable, major);
           if (!back) return fail(back.error());
           again = true;  // it may have waited: the caches may be others now
