@@ -98,6 +98,7 @@ class TextFile final : public File {
     TRY(session_ ? session_->write(text) : entry_.write(text));
     return count;
   }
+  bool is_generated() const override { return true; }
   unsigned poll(PollTable* table) override { return session_ ? session_->poll(table) : File::poll(table); }
   Result<uint64_t> seek(int64_t offset, int whence) override { return whence == 2 ? fail(Errno::Invalid) : File::seek(offset, whence); }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::IoError); }
@@ -110,6 +111,7 @@ class TextFile final : public File {
 
 class BinaryFile final : public File {
  public:
+  bool is_generated() const override { return true; }
   BinaryFile(std::shared_ptr<Inode> inode, const PseudoEntry& entry, unsigned flags) : File(std::move(inode), flags), entry_(entry) {}
   Result<size_t> read_at(uint64_t offset, size_t count, ByteSink& sink, Blocking&) override {
     count = std::min(count, kMaxTransfer);

@@ -39,6 +39,7 @@ Result<long> finish_read(Context& c, fs::File& file, Result<size_t> n) {
   if (*n > 0) fs::notify(file, fs::kNotifyAccess);
   c.task.io_rchar += *n;
   charge_copy(c, *n);
+  if (file.is_generated()) c.kernel.clock().advance(Nanoseconds{c.kernel.timing().generate_per_kib.value() * *n / 1024});
   return static_cast<long>(*n);
 }
 
