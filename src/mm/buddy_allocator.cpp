@@ -61,6 +61,9 @@ BuddyAllocator::BuddyAllocator(FrameTable& frames, unsigned zone, Pfn first, Pfn
   free_map_.resize(map_starts_[kOrders] / 64 + 1);
   CHECK(first <= end && end.value() <= frames.size().value(), "zone {}: frames {}..{} of {}", zone, first.value(), end.value(),
         frames.size().value());
+  // A pageblock is marked movable where its first frame is set up (mm/page_alloc.c: memmap_init_range). One that begins before the zone keeps
+  // what a cleared bitmap says: the block of the first megabyte, as the DMA zone begins at frame 1.
+  if (!block_types_.empty() && first.value() % kPageblockFrames != 0) block_types_[0] = static_cast<uint8_t>(kUnmovable);
 }
 
 void BuddyAllocator::link_head(uint32_t pfn, unsigned order, unsigned type) {

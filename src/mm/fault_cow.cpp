@@ -54,6 +54,7 @@ Attempt fault_write_protected(FaultContext& f) {
     }
     f.kind = FaultKind::File;
     f.cost = f.timing().fault_map_page;
+    f.vm().physical().stat().add(VmItem::pgreuse);
     return make_writable(f, *entry);
   }
   if (old != zero && reusable(f.vm(), old)) {

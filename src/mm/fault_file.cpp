@@ -69,15 +69,16 @@ std::optional<Pfn> cached_page(FaultContext& f, PageCache::State& cache, PageInd
     end = Attempt::WouldWait;
     return std::nullopt;
   }
-  // Whoever gives up the lock to wait, or to begin reading ahead, has not handled the fault at once, and that is what counts (mm/memory.c:
-  // mm_account_fault, FAULT_FLAG_TRIED).
-  f.major = true;
   const std::shared_ptr<MappedFile> keep = f.vma->file;  // the area may be unmapped while we wait
   const auto reader = reader_of(*f.vma);
   f.lock.release();
   ReadaheadWindow& ra = keep->readahead_window();
   if (frame && ra.mmap_miss > 0 && reader != PageCache::State::Reader::FaultRandom) --ra.mmap_miss;  // do_async_mmap_readahead
   const auto fetched = cache.fetch(index, reader, 1, ra);
+  // Whoever gives up the lock to wait for a file, or to begin reading ahead, has not handled the fault at once, and that is what counts for the
+  // task (mm/memory.c: mm_account_fault). A fault on shared memory keeps it (mm/shmem.c: shmem_fault): only reading counts.
+  if (cache.has_storage()) f.tried = true;
+  else f.major = fetched && fetched->major;
   end = Attempt::Again;
   if (!fetched) end = fetched.error() == Errno::NoMemory ? Attempt::OutOfMemory : Attempt::BusError;
   return std::nullopt;

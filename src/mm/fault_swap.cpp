@@ -50,9 +50,10 @@ Attempt fault_swap(FaultContext& f) {
   auto frame = swap.lookup(slot);
   if (!frame) {
     if (f.may_wait == MayWait::No) return Attempt::WouldWait;
-    f.major = true;
+    f.tried = true;
     const Pte before = f.pte;
     frame = swap.read_cluster(slot, Gfp::HighUserMovable);
+    if (frame) f.vm().physical().stat().add(VmItem::pgmajfault);
     // The allocation may have waited, and another thread may have been faster.
     const auto entry = s.tables.find_entry(f.page);
     if (!entry || s.tables.at(*entry) != before) return Attempt::Again;
@@ -60,7 +61,7 @@ Attempt fault_swap(FaultContext& f) {
   }
   if (s.frames()[*frame].has(FrameFlag::Locked)) {
     if (f.may_wait == MayWait::No) return Attempt::WouldWait;
-    f.major = true;
+    f.tried = true;
     f.lock.release();
     (void)swap.wait_for_page(*frame);
     return Attempt::Again;

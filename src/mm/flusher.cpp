@@ -47,10 +47,10 @@ uint64_t Writeback::write_some(uint64_t pages, std::optional<Nanoseconds> dirtie
     const uint64_t most = std::min(pages - begun, kChunk);
     const auto trace = [&](Event event, uint64_t wrote) {
       const Nanoseconds since = s.dirtied_when;
-      TRACE(vm_.tracer(), event, device_, s.inode_number, s.dirty > 0 ? "I_DIRTY_PAGES|I_SYNC" : "I_SYNC", jiffies(since), (now() - since) / seconds(1), 0, most, wrote, 1);
+      TRACE(vm_.tracer(), event, device_, s.inode_number, s.dirty > 0 ? "I_DIRTY_PAGES|I_SYNC" : "I_SYNC", jiffies(since), (now() - since) / seconds(1), s.writeback_index.value(), most, wrote, 1);
     };
     trace(Event::WritebackSingleInodeStart, 0);
-    const uint64_t n = s.cache.start_writing(Bytes{0}, Bytes{UINT64_MAX}, most);
+    const uint64_t n = s.begin_writing_on(most);
     trace(Event::WritebackSingleInode, n);
     begun += n;
     if (s.dirty_link.linked()) {

@@ -45,6 +45,7 @@ class MachineMemory final : public PhysicalMemory {
 
  private:
   std::vector<Zone> make_zones(unsigned cpus);
+  void reserve_dma_pools();
   void append_zone(std::string& out, const Zone* zone, unsigned index) const;
   void verify_frames() const;
 

@@ -64,10 +64,16 @@ Status AddressSpace::State::populate(VirtAddr start, VirtAddr end, Populate how)
         write = (v->flags & (VmFlag::Write | VmFlag::Shared)) == VmFlag::Write;
       }
     }
-    const Pte pte = tables.get(a);
-    if (pte.present() && (!write || pte.writable())) continue;
-    switch (self->handle_fault(a, write ? hw::Access::Write : hw::Access::Read, hw::Privilege::Supervisor, MayWait::Yes).result) {
-      case FaultOutcome::Result::Resolved: break;
+    // Whoever populates counts as a user of the page (FOLL_TOUCH; mm/gup.c: follow_page_pte).
+    const auto touch = [&](Pte pte) {
+      if (pte.present() && pte.pfn() != vm.physical().zero_frame()) vm.lru().mark_accessed(pte.pfn());
+    };
+    if (const Pte pte = tables.get(a); pte.present() && (!write || pte.writable())) {
+      touch(pte);
+      continue;
+    }
+    switch (self->handle_fault(a, write ? hw::Access::Write : hw::Access::Read, hw::Privilege::Supervisor, MayWait::Yes, AfterWait::CountsAfresh).result) {
+      case FaultOutcome::Result::Resolved: touch(tables.get(a)); break;
       case FaultOutcome::Result::OutOfMemory: return fail(Errno::NoMemory);
       default: return fail(Errno::Fault);
     }

@@ -150,12 +150,16 @@ Result<PageCache::Cached> PageCache::State::fetch(PageIndex index, Reader reader
     }
     if (!has_storage()) {
       if (!swapped_to(index)) return Cached{TRY(fetch_shmem(index, allocation_flags())), major};
-      const auto back = TRY(swap_in(index, allocation_flags(), major));
+      bool had_to_read = false;
+      const auto back = TRY(swap_in(index, allocation_flags(), had_to_read));
+      if (had_to_read && reader != Reader::Read) vm.physical().stat().add(VmItem::pgmajfault);  // shmem_swapin_folio
+      major |= had_to_read;
       if (back) return Cached{*back, major};
       continue;
     }
     if (index.offset() >= backing.size()) return fail(Errno::IoError);  // cut meanwhile
     major = true;
+    if (reader != Reader::Read) vm.physical().stat().add(VmItem::pgmajfault);  // filemap_fault
     ReadaheadPlan plan;
     switch (reader) {
       case Reader::Read: plan = plan_readahead(ra, index.value(), request, false, *this); break;
@@ -225,8 +229,7 @@ Result<size_t> PageCache::read(Bytes offset, size_t count, ByteSink& sink, Reada
         return fail(fetched.error());
       }
       frame = fetched->frame;
-      if (ra.previous != index.value()) s.vm.lru().mark_accessed(frame);
-      ra.previous = index.value();
+      if ((ra.previous - 1) >> kPageShift != index.value()) s.vm.lru().mark_accessed(frame);
     }
     // The sink may wait for memory of its own; the page must not go away meanwhile.
     PagePin pin(s.vm, frame);
@@ -237,6 +240,7 @@ Result<size_t> PageCache::read(Bytes offset, size_t count, ByteSink& sink, Reada
       return fail(put.error());
     }
     done += *put;
+    ra.previous = offset.value() + done;
     if (*put < n) break;
   }
   return done;

@@ -43,6 +43,11 @@ struct PageCache::State final : CachedRuns {
   IntrusiveList<PageTransfer, &PageTransfer::link> reads, writes;  // that the disk works on, in order of submission
   ErrorSequence errors;     // of writing
   Nanoseconds dirtied_when{0};  // when it got its first dirty page, or the flusher last put it back
+  PageIndex writeback_index{0};  // where the flusher goes on; the last page that a whole write-out reached
+  // Begins to write up to `most` dirty pages of [at, end); `at` is then where to go on. Returns how many.
+  uint64_t begin_writing(PageIndex& at, PageIndex end, uint64_t most);
+  // The same for the flusher: from where it stopped the last time to the file's end, and then from the start (range_cyclic).
+  uint64_t begin_writing_on(uint64_t most);
   ListLink dirty_link;      // VirtualMemory's list of caches with dirty pages
   uint64_t swapped = 0;     // Shmem: pages in swap
   bool accounted_up_front = false;

@@ -126,20 +126,38 @@ uint64_t PageCache::start_writing(Bytes from, Bytes to, uint64_t most) {
   State& s = *state_;
   const std::shared_ptr<void> keep = s.backing.hold();
   PageIndex at{from.pages_down().value()};
-  const PageIndex end{to.pages_up().value()};
+  const uint64_t begun = s.begin_writing(at, PageIndex{to.pages_up().value()}, most);
+  if (from.value() == 0 && to.value() == UINT64_MAX && begun < most) s.writeback_index = at;
+  return begun;
+}
+
+uint64_t PageCache::State::begin_writing_on(uint64_t most) {
+  const std::shared_ptr<void> keep = backing.hold();
+  const PageIndex first = writeback_index;
+  PageIndex at = first;
+  uint64_t begun = begin_writing(at, PageIndex{UINT64_MAX >> kPageShift}, most);
+  if (begun < most && first.value() > 0) {
+    at = PageIndex{0};
+    begun += begin_writing(at, first, most - begun);
+  }
+  writeback_index = at;
+  return begun;
+}
+
+uint64_t PageCache::State::begin_writing(PageIndex& at, PageIndex end, uint64_t most) {
   uint64_t begun = 0;
   std::array<Pfn, kLargestRequest> run;
   while (begun < most) {
-    auto entry = s.pages.next_dirty(at);
+    auto entry = pages.next_dirty(at);
     if (!entry || entry->index >= end) break;
     const PageIndex first = entry->index;
     size_t n = 0;
     while (n < run.size() && begun + n < most && entry && entry->index == first + Pages{n} && entry->index < end &&
-           !s.frame(entry->frame).has(FrameFlag::Writeback)) {
+           !frame(entry->frame).has(FrameFlag::Writeback)) {
       run[n++] = entry->frame;
-      entry = s.pages.next_dirty(first + Pages{n});
+      entry = pages.next_dirty(first + Pages{n});
     }
-    if (n > 0) s.submit_write(first, {run.data(), n});
+    if (n > 0) submit_write(first, {run.data(), n});
     at = first + Pages{std::max<size_t>(n, 1)};
     begun += n;
   }

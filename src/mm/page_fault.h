@@ -19,7 +19,8 @@ struct FaultContext {
   Pte pte;                  // as it was found; raw 0 where nothing is mapped
   // Filled in by the kind:
   FaultKind kind = FaultKind::Bad;
-  bool major = false;
+  bool major = false;       // had to read, and kept the lock (VM_FAULT_MAJOR)
+  bool tried = false;       // gave up the lock to wait (VM_FAULT_RETRY)
   Pfn pfn{0};
   Nanoseconds cost{0};      // beside the entry
 

@@ -61,7 +61,7 @@ Attempt attempt(FaultContext& f, hw::Access access) {
 
 }  // namespace
 
-FaultOutcome AddressSpace::handle_fault(VirtAddr address, hw::Access access, hw::Privilege privilege, MayWait may_wait) {
+FaultOutcome AddressSpace::handle_fault(VirtAddr address, hw::Access access, hw::Privilege privilege, MayWait may_wait, AfterWait after) {
   State& s = *state_;
   Attempt result = Attempt::SegvMapError;
   FaultKind kind = FaultKind::Bad;
@@ -73,7 +73,7 @@ FaultOutcome AddressSpace::handle_fault(VirtAddr address, hw::Access access, hw:
       MmapLock lock(s);
       FaultContext f{s, lock, address.page_floor(), access == hw::Access::Write, may_wait};
       result = attempt(f, access);
-      major |= f.major;
+      major |= f.major || (f.tried && after == AfterWait::CountsMajor);
       kind = result == Attempt::Done ? f.kind : FaultKind::Bad;
       report.pfn = f.pfn;
       report.cost = f.cost;
@@ -90,9 +90,8 @@ FaultOutcome AddressSpace::handle_fault(VirtAddr address, hw::Access access, hw:
   }
 
   if (result == Attempt::Done) {
-    VmStat& stat = s.vm.physical().stat();
-    stat.add(VmItem::pgfault);
-    if (major) stat.add(VmItem::pgmajfault);
+    s.vm.physical().stat().add(VmItem::pgfault);
+    s.vm.major_faults += major;
   }
   ++s.vm.faults_by_kind[static_cast<size_t>(kind)];
   if (FaultObserver* observer = s.vm.fault_observer()) {

@@ -17,6 +17,7 @@ constexpr uint64_t kDmaEnd = mib(16).pages_down().value();
 constexpr uint64_t kDma32End = gib(4).pages_down().value();
 constexpr uint64_t kDescriptorBytes = 64;                      // sizeof(struct page)
 constexpr Bytes kLeastFree = mib(4);
+constexpr Bytes kFullKernel = mib(64);                          // RAM from which on the kernel is a distribution's, not a small one
 
 Bytes clamp_bytes(Bytes n, Bytes low, Bytes high) { return std::clamp(n, low, high); }
 
@@ -33,7 +34,7 @@ BootLayout plan(Bytes ram, const PhysicalMemoryConfig& config) {
   const Pages frames = ram.pages_down();
   BootLayout l;
   // At 16 MiB, as a relocatable x86 kernel is loaded, so that the DMA zone stays free; a machine that is too small for that has it at 1 MiB.
-  const Pfn image{ram >= mib(64) ? kDmaEnd : kLowMemory};
+  const Pfn image{ram >= kFullKernel ? kDmaEnd : kLowMemory};
   l.kernel_image = {image, image + kernel_size(ram).pages_up()};
   const Pfn end = high_start_of(ram, config);
   l.descriptors = {end - Bytes{frames.value() * kDescriptorBytes}.pages_up(), end};
@@ -73,6 +74,18 @@ MachineMemory::MachineMemory(hw::Ram& ram, const PhysicalMemoryConfig& config, T
   CHECK(zero, "no memory for the zero page");
   zero_frame_ = *zero;
   pages_.set_state(zero_frame_, Order{0}, FrameState::ZeroPage);
+  reserve_dma_pools();
+}
+
+// kernel/dma/pool.c: dma_atomic_pool_init. Drivers that must not wait take coherent memory from these. What it means for everybody else: the
+// DMA zone has a pageblock for unmovable pages from boot on, so that the first table that ends up there steals no movable one.
+void MachineMemory::reserve_dma_pools() {
+  if (ram_.size() < kFullKernel) return;
+  const uint64_t wanted = std::max(pages_.managed_frames().value() / (gib(1).value() / kib(128).value()), kib(128).pages_down().value());
+  Order order{0};
+  while (order.pages().value() < wanted && order.value() + 1u < kOrders) order = Order{static_cast<uint8_t>(order.value() + 1)};
+  for (const Gfp zone : {Gfp::None, Gfp::Dma, Gfp::Dma32})
+    if (const auto pool = pages_.allocate(Gfp::Kernel | Gfp::NoWarn | zone, order)) pages_.set_state(*pool, order, FrameState::Kernel);
 }
 
 std::vector<Zone> MachineMemory::make_zones(unsigned cpus) {

@@ -43,7 +43,7 @@ ReadaheadPlan plan_readahead(ReadaheadWindow& ra, uint64_t index, uint64_t reque
     ra.start = missing;
     ra.size = next_size(missing - index + request, most);
     ra.async_size = ra.size;
-  } else if (request > most || index - ra.previous <= 1) {
+  } else if (request > most || index - (ra.previous >> kPageShift) <= 1) {
     begin();
   } else if (uint64_t history = cache.cached_before(index, most); history > request) {
     if (history >= index) history *= 2;  // from the file's beginning: a whole-file read

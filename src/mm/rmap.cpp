@@ -58,6 +58,8 @@ void Rmap::mlock(VirtualMemory& vm, Pfn frame) {
   f.set(FrameFlag::Mlocked);
   vm.physical().stat().add_zone(f.zone, VmItem::nr_mlock, 1);
   vm.physical().stat().add(VmItem::unevictable_pgs_mlocked);
+  // A page that reclaim holds is culled when it is put back; a new one comes here before it is on any list (mm/mlock.c: __mlock_page, __mlock_new_page).
+  if (f.has(FrameFlag::Lru) != f.has(FrameFlag::Unevictable)) vm.physical().stat().add(VmItem::unevictable_pgs_culled);
   vm.lru().set_unevictable(frame, true);
 }
 
@@ -70,6 +72,7 @@ void Rmap::munlock(VirtualMemory& vm, Pfn frame) {
   f.clear(FrameFlag::Mlocked);
   vm.physical().stat().add_zone(f.zone, VmItem::nr_mlock, -1);
   vm.physical().stat().add(VmItem::unevictable_pgs_munlocked);
+  if (f.has(FrameFlag::Lru) && f.has(FrameFlag::Unevictable)) vm.physical().stat().add(VmItem::unevictable_pgs_rescued);
   vm.lru().set_unevictable(frame, false);
 }
 

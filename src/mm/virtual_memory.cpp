@@ -1,4 +1,6 @@
 // What all address spaces share: the kernel's tables, the LRU, page references.
+#include <algorithm>
+
 #include "mm/virtual_memory_state.h"
 #include "vitro/base/check.h"
 #include "vitro/mm/page_cache.h"
@@ -16,6 +18,8 @@ VirtualMemory::VirtualMemory(PhysicalMemory& physical, hw::Mmu& mmu, const hw::T
   mmu.set_isolated(isolated());
   physical.allocator().set_compaction_port(&state_->compaction);
   mmu.set_lazily_flushed(kVmallocBase, kVmallocBase + kVmallocSize);
+  // mm/mmap.c: init_user_reserve. 3 % of what is free at boot, at most 128 MiB.
+  user_reserve_kbytes = std::min(physical.allocator().free_frames().value() * (kPageSize / 1024) / 32, user_reserve_kbytes);
 }
 
 VirtualMemory::~VirtualMemory() {

@@ -17,8 +17,8 @@ RunStatistics::TlbLevel level(const hw::MmuCounters::Level& l) { return {l.acces
 RunStatistics capture(mm::VirtualMemory& vm, const hw::Mmu& mmu, const hw::Clock& clock, hw::MmuMode mode) {
   RunStatistics s;
   const mm::VmStat& stat = vm.physical().stat();
-  s.major_faults = static_cast<uint64_t>(std::max<int64_t>(stat.get(mm::VmItem::pgmajfault), 0));
-  s.minor_faults = static_cast<uint64_t>(std::max<int64_t>(stat.get(mm::VmItem::pgfault) - stat.get(mm::VmItem::pgmajfault), 0));
+  s.major_faults = vm.major_faults;
+  s.minor_faults = static_cast<uint64_t>(std::max<int64_t>(stat.get(mm::VmItem::pgfault), 0)) - vm.major_faults;
   s.faults_by_kind = vm.faults_by_kind;
   if (mode != hw::MmuMode::Fast) {
     const hw::MmuCounters& c = mmu.counters();

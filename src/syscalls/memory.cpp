@@ -91,6 +91,7 @@ Result<long> sys_mmap(Context& c) {
   if (request.fixed && (c[0] & kPageOffsetMask)) return fail(Errno::Invalid);
   if (request.fixed && !in_user_range(c[0], length)) return fail(Errno::NoMemory);
   request.length = Bytes{length};
+  request.may_map_low = privileged(c);  // security/commoncap.c: cap_mmap_addr
   request.protection = protection_of(prot);
   if ((c.task.personality & 0x0400000) && (prot & kProtRead)) request.protection = request.protection | VmFlag::Exec;  // READ_IMPLIES_EXEC
   request.grows_down = flags & kMapGrowsDown;
@@ -231,6 +232,7 @@ namespace {
 // Whole pages that contain [start, start + length).
 Result<std::pair<VirtAddr, Bytes>> covering_pages(uint64_t start, uint64_t length) {
   const uint64_t offset = start & kPageOffsetMask;
+  if (((length + offset + kPageOffsetMask) & ~kPageOffsetMask) == 0) return std::pair{VirtAddr{start - offset}, Bytes{0}};  // also one that wraps to nothing
   if (length > mm::kUserEnd.value() || !in_user_range(start, length)) return fail(length > ~uint64_t{0} - start ? Errno::Invalid : Errno::NoMemory);
   return std::pair{VirtAddr{start - offset}, Bytes{(length + offset + kPageOffsetMask) & ~kPageOffsetMask}};
 }

@@ -81,6 +81,7 @@ class VirtualMemory {
   Pages block_device_pages() const;
 
   std::array<uint64_t, static_cast<size_t>(FaultKind::Count)> faults_by_kind{};
+  uint64_t major_faults = 0;  // as tasks count them: pgmajfault has only those that found no page and read it
   // Committed_AS in pages (mm/util.c: vm_committed_as), and the rule of overcommit_memory 0, 1, 2 for `pages` more.
   // `total_vm`: of the space that asks; mode 2 keeps a thirty-second of it, at most 128 MiB, for the user to recover.
   bool may_commit(Pages pages, Pages total_vm = Pages{0});
@@ -130,6 +131,9 @@ struct MmapRequest {
 };
 
 enum class MayWait : bool { No, Yes };
+// How a fault counts that gave up the lock to wait and was handled at a later try: as a major one, or, where the kernel asks for a page on its
+// own account, as what that later try would be by itself (mm/memory.c: mm_account_fault, FAULT_FLAG_TRIED; mm/gup.c: populate_vma_page_range).
+enum class AfterWait : bool { CountsMajor, CountsAfresh };
 // Whether mlock reads the pages in or takes them as they come (MLOCK_ONFAULT).
 enum class LockWhen : bool { Now, OnFault };
 
@@ -175,7 +179,7 @@ class AddressSpace {
   VirtAddr brk(VirtAddr requested);
 
   // Handles one page fault. WouldWait (MayWait::No only): nothing has changed, call again with Yes from a task's kernel stack.
-  FaultOutcome handle_fault(VirtAddr address, hw::Access access, hw::Privilege privilege, MayWait may_wait);
+  FaultOutcome handle_fault(VirtAddr address, hw::Access access, hw::Privilege privilege, MayWait may_wait, AfterWait after = AfterWait::CountsMajor);
 
   // Reads or writes memory of this space whether or not it is current, through the page tables and the fault handler but not the TLBs
   // (mm/memory.c: access_process_vm). Returns how many bytes were copied before the first bad address.

@@ -16,7 +16,7 @@ struct ReadaheadWindow {
   uint64_t start = 0;
   uint64_t size = 0;
   uint64_t async_size = 0;      // from the window's end: reaching this many pages before it starts the next window
-  uint64_t previous = ~0ull;    // page index read last
+  uint64_t previous = ~0ull;    // byte after the last one read (prev_pos)
   unsigned mmap_miss = 0;       // faults that missed, less those that hit
   uint64_t pages = kReadaheadPages;  // ra_pages: the largest window; doubled by POSIX_FADV_SEQUENTIAL
   bool random = false;          // FMODE_RANDOM, by POSIX_FADV_RANDOM: nothing but what is asked for

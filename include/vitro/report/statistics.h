@@ -22,7 +22,7 @@
 namespace vitro::report {
 
 struct RunStatistics {
-  // Page faults of the machine; minor and major are Linux's pgfault less pgmajfault, and pgmajfault.
+  // Page faults of the machine, as its tasks count them: together Linux's pgfault.
   uint64_t minor_faults = 0, major_faults = 0;
   std::array<uint64_t, static_cast<size_t>(mm::FaultKind::Count)> faults_by_kind{};
 

@@ -32,7 +32,7 @@ TEST(Lab, ZeroedMemoryIsZero) {
 
 TEST(Lab, BuddyBlocksSplitAndMerge) {
   Rig r;
-  r.good("drain\nlet before = free(DMA, 10)\nb = alloc_pages 4 GFP_DMA\nexpect free(DMA, 10) == before - 1\nexpect free(DMA, 4) == 1\nfree_pages b\nexpect free(DMA, 10) == before");
+  r.good("drain\nlet before = free(DMA, 10)\nb = alloc_pages 8 GFP_DMA\nexpect free(DMA, 10) == before - 1\nexpect free(DMA, 8) == 1\nfree_pages b\nexpect free(DMA, 10) == before");
 }
 
 TEST(Lab, ConstructorsRunOncePerObject) {

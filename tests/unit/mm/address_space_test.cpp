@@ -198,12 +198,19 @@ TEST_F(AddressSpaceCalls, LockedPagesAreUnevictableUntilUnlocked) {
   EXPECT_EQ(space_->usage().rss_anon, 3u);
   EXPECT_EQ(stat(VmItem::nr_mlock), 3);
   EXPECT_EQ(stat(VmItem::nr_unevictable), 3);
+  EXPECT_EQ(stat(VmItem::unevictable_pgs_culled), 3);
   verify();
   EXPECT_EQ(error_of(space_->madvise(a, kib(4), 4)), Errno::Invalid);
   ASSERT_TRUE(space_->munlock(a, kib(4)));
   EXPECT_EQ(stat(VmItem::nr_mlock), 2);
+  EXPECT_EQ(stat(VmItem::unevictable_pgs_rescued), 1);
+  // Faulting them in was a use: reclaim does not take them at its first look.
+  const auto translation = mmu_->translate(a, hw::Access::Read, hw::Privilege::User);
+  ASSERT_TRUE(translation);
+  EXPECT_TRUE(physical_->frames()[translation->address.pfn()].has(FrameFlag::Referenced));
   ASSERT_TRUE(space_->munmap(a, kib(16)));
   EXPECT_EQ(stat(VmItem::nr_mlock), 0);
+  EXPECT_EQ(stat(VmItem::unevictable_pgs_rescued), 3);
   space_->limits.locked = kib(8).value();
   map_at(base_, kib(64));
   EXPECT_EQ(error_of(space_->mlock(a, kib(64))), Errno::NoMemory);
@@ -212,6 +219,8 @@ TEST_F(AddressSpaceCalls, LockedPagesAreUnevictableUntilUnlocked) {
 }
 
 TEST_F(AddressSpaceCalls, OvercommitModeTwoKeepsItsPromises) {
+  EXPECT_LE(vm_->user_reserve_kbytes, physical_->allocator().managed_frames().value() * 4 / 32);
+  EXPECT_GT(vm_->user_reserve_kbytes, 0u);
   vm_->overcommit_memory = 2;
   vm_->overcommit_ratio = 50;
   const Pages limit = vm_->commit_limit();

@@ -188,6 +188,18 @@ TEST_F(PageCacheTest, AFileCutWhileItsPageIsReadGivesABusError) {
   verify();
 }
 
+TEST_F(PageCacheTest, TheLastByteReadTellsWhetherAReaderIsSequential) {
+  FakeFile& f = make_file(mib(1));
+  read(f.page_cache(), 49 * kPageSize, kPageSize);
+  EXPECT_FALSE(f.page_cache().find(PageIndex{50}));
+  // All of page 49 was read, so that page 51 is one page away from where the reader is (ondemand_readahead: prev_pos).
+  read(f.page_cache(), 51 * kPageSize, kPageSize);
+  EXPECT_TRUE(f.page_cache().find(PageIndex{54}));
+  read(f.page_cache(), 100 * kPageSize, 100);
+  read(f.page_cache(), 102 * kPageSize, 100);
+  EXPECT_FALSE(f.page_cache().find(PageIndex{103}));
+}
+
 TEST_F(PageCacheTest, AnotherTaskSeesAPageThatIsBeingReadAsNotThereYet) {
   FakeFile& f = make_file(kib(32));
   auto s = make_space();

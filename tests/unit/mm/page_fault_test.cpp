@@ -133,6 +133,27 @@ TEST_F(PageFault, MapsCachedPagesAroundAReadFault) {
   verify();
 }
 
+TEST_F(PageFault, OnlyAMissIsAMajorFaultOfTheMachine) {
+  make_file(kib(256));
+  const VirtAddr a = must(space_->mmap(file_mapping(kib(256), false)));
+  look(*space_, a);
+  EXPECT_EQ(stat(VmItem::pgmajfault), 1);
+  // The page with the mark is there, but begins to read the next window without the lock: the task counts that as major, /proc/vmstat does not.
+  EXPECT_TRUE(look(*space_, a + Pages{24}).major);
+  EXPECT_EQ(stat(VmItem::pgmajfault), 1);
+  EXPECT_EQ(vm_->major_faults, 2u);
+  verify();
+}
+
+TEST_F(PageFault, PopulatingCountsNoMajorFaultsForTheTask) {
+  make_file(kib(256));
+  const VirtAddr a = must(space_->mmap(file_mapping(kib(256), false)));
+  ASSERT_TRUE(space_->mlock(a, kib(256)));
+  EXPECT_EQ(vm_->major_faults, 0u);
+  EXPECT_EQ(stat(VmItem::pgmajfault), 1);
+  verify();
+}
+
 TEST_F(PageFault, DoesNotReadAFileInsideTheFillHook) {
   make_file(kib(64));
   const VirtAddr a = must(space_->mmap(file_mapping(kib(64), false)));

@@ -179,7 +179,18 @@ TEST(ProcText, PagetypeinfoHasLinuxFormat) {
   EXPECT_EQ(lines[4].size(), lines[3].size());
   EXPECT_EQ(lines[13], "Node    0, zone    DMA32, type      Isolate      0      0      0      0      0      0      0      0      0      0      0 ");
   EXPECT_EQ(lines[15], "Number of blocks type     Unmovable      Movable  Reclaimable   HighAtomic      Isolate ");
-  EXPECT_EQ(lines[16], "Node 0, zone      DMA            0            8            0            0            0 ");
+  EXPECT_EQ(lines[16], "Node 0, zone      DMA            1            7            0            0            0 ");
+  // The first megabyte's pageblock is no movable one, and has given 32 frames to a DMA pool: as on a PC of this size under Linux 6.1.
+  EXPECT_EQ(lines[4], "Node    0, zone      DMA, type    Unmovable      0      0      0      0      0      1      1      1      0      0      0 ");
+  EXPECT_EQ(lines[5], "Node    0, zone      DMA, type      Movable      0      0      0      0      0      0      0      0      0      1      3 ");
+}
+
+TEST(PhysicalMemory, SetsDmaPoolsAsideUnlessItIsSmall) {
+  const auto kernel = [](MemoryRig& m) { return m.memory->frames_by_state()[static_cast<size_t>(FrameState::Kernel)]; };
+  MemoryRig small(mib(32)), usual(mib(256)), large(gib(4));
+  EXPECT_EQ(kernel(small), 0u);
+  EXPECT_EQ(kernel(usual), 3 * 32u);   // 128 KiB each
+  EXPECT_EQ(kernel(large), 3 * 128u);  // 128 KiB for each GiB, rounded up to a block
 }
 
 TEST(ProcText, ZoneinfoHasLinuxFormat) {

@@ -212,6 +212,22 @@ TEST_F(WritebackTest, TheFlusherCanBeAskedForPages) {
   EXPECT_EQ(slow_->written, 30u);
 }
 
+TEST_F(WritebackTest, TheFlusherGoesOnWhereItStoppedAndThenFromTheStart) {
+  dirty(0, 100);
+  vm_->writeback().wake_flusher(30);
+  run_flusher();
+  drain();
+  dirty(0, 10);  // again: not what is to be written next
+  vm_->writeback().wake_flusher(20);
+  run_flusher();
+  EXPECT_EQ(slow_->last_first, PageIndex{30});
+  drain();
+  vm_->writeback().wake_flusher(60);
+  run_flusher();
+  EXPECT_EQ(slow_->last_first, PageIndex{0});
+  EXPECT_EQ(slow_->written, 110u);
+}
+
 TEST_F(WritebackTest, TunablesAreRatiosOrBytes) {
   WritebackTunables t;
   const auto a = Writeback::limits_of(t, 44000);
