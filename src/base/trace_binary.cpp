@@ -11,7 +11,7 @@
 namespace vitro {
 namespace {
 
-constexpr std::string_view kMagic = "VTRACE1\n";
+constexpr std::string_view kMagic = "VTRACE2\n";
 constexpr uint8_t kTaskRecord = 0xfe, kTextRecord = 0xfd, kFirstSpecial = 0xf0;
 constexpr size_t kChunkSize = 1 << 16;
 constexpr size_t kMaxTexts = 1 << 18;   // then the table starts anew
@@ -36,9 +36,12 @@ class BinaryTraceSink final : public TraceSink {
     put_number(header, kEventCount);
     for (size_t i = 0; i < kEventCount; ++i) {
       const TraceEventSpec& spec = trace_event_spec(static_cast<Event>(i));
-      put_text(header, spec.name), put_text(header, spec.group);
+      put_text(header, spec.name), put_text(header, spec.group), put_text(header, spec.system);
       put_number(header, spec.fields.size());
-      for (const TraceField& field : spec.fields) put_text(header, field.name), header += static_cast<char>(field.format);
+      for (const TraceField& field : spec.fields) {
+        put_text(header, field.name), header += static_cast<char>(field.format);
+        put_text(header, field.before ? field.before : fmt::format(" {}=", field.name)), put_text(header, field.after);
+      }
     }
     write_out(header);
     payload_.reserve(kChunkSize + 4096);
@@ -204,15 +207,16 @@ Result<void, UserError> TraceReader::read_header(const std::string& path) {
   };
   events_.resize(std::min<uint64_t>(number(), kFirstSpecial));
   for (EventType& event : events_) {
-    event.name = text(), event.group = text();
+    event.name = text(), event.group = text(), event.system = text();
     event.fields.resize(std::min<uint64_t>(number(), 16));
     for (Field& field : event.fields) {
       field.name = text();
       field.format = static_cast<FieldFormat>(byte());
       if (field.format > kLastFieldFormat) ok = false;
+      field.before = text(), field.after = text();
     }
-    for (const Field& field : event.fields) event.raw_fields.push_back({field.name.c_str(), field.format});
-    event.spec = {event.name.c_str(), event.group.c_str(), event.raw_fields};
+    for (const Field& field : event.fields) event.raw_fields.push_back({field.name.c_str(), field.format, field.before.c_str(), field.after.c_str()});
+    event.spec = {event.name.c_str(), event.group.c_str(), event.system.c_str(), event.raw_fields};
   }
   if (!ok) return refuse();
   return {};

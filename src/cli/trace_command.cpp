@@ -116,7 +116,7 @@ Result<int, UserError> list_events() {
   out.text = "| event | group | fields |\n|---|---|---|\n";
   for (size_t i = 0; i < kEventCount; ++i) {
     const TraceEventSpec& spec = trace_event_spec(static_cast<Event>(i));
-    fmt::format_to(std::back_inserter(out.text), "| `{}` | {} |", spec.name, spec.group);
+    fmt::format_to(std::back_inserter(out.text), "| `{}:{}` | {} |", spec.system, spec.name, spec.group);
     for (size_t f = 0; f < spec.fields.size(); ++f) fmt::format_to(std::back_inserter(out.text), "{} {}", f ? "," : "", spec.fields[f].name);
     out.text += " |\n";
   }

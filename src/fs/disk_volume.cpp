@@ -52,7 +52,7 @@ Result<void, UserError> DiskVolume::open(Vfs& vfs) {
   TRY(empty ? format() : load());
   if (vm_) {
     clock_ = vm_->writeback().clock();
-    cache_ = std::make_unique<mm::PageCache>(*vm_, *this, mm::FrameState::BlockCache, kDeviceNumber);
+    cache_ = std::make_unique<mm::PageCache>(*vm_, *this, mm::FrameState::BlockCache, kDeviceNumber, kDeviceNumber);
   }
   open_ = true;
   if (!empty) drop_orphans();

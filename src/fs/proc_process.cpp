@@ -211,7 +211,7 @@ void TaskDirectory::add_identity_files() {
   text("wchan", [c = c_](View p) -> Text { return p.wait_channel.empty() || !may_inspect(c, p) ? std::string("0") : p.wait_channel; });
   text(
       "personality", [](View p) -> Text { return fmt::format("{:08x}\n", p.personality); }, 0400);
-  text("cgroup", [](View) -> Text { return std::string("0::/\n"); });
+  text("cgroup", [](View) -> Text { return std::string(); });  // no hierarchy is mounted (proc_cgroup_show)
   text("loginuid", [](View) -> Text { return std::string("4294967295"); });
   text("sessionid", [](View) -> Text { return std::string("4294967295"); });
   for (const std::string_view map : {"uid_map", "gid_map"})

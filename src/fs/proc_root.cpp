@@ -29,13 +29,6 @@ void add_system_files(PseudoDirectory& root, const ProcContext& c) {
   add("loadavg", [c] { return render_loadavg(c.processes.system()); });
   add("meminfo", [memory] { return render_meminfo(memory()); });
   add("modules", [] { return std::string(); });
-  PseudoDirectory& pressure = root.directory("pressure");
-  const auto add_pressure = [&](std::string_view name, PressureView::Resource PressureView::*resource) {
-    pressure.file(name, [c, resource]() -> Result<std::string> { return render_pressure(c.processes.system().pressure.*resource); });
-  };
-  add_pressure("cpu", &PressureView::cpu);
-  add_pressure("io", &PressureView::io);
-  add_pressure("memory", &PressureView::memory);
   // No controller is there, so no line but the first.
   add("cgroups", [] { return std::string("#subsys_name\thierarchy\tnum_cgroups\tenabled\n"); });
   root.link("mounts", [] { return Result<std::string>("self/mounts"); });
@@ -59,6 +52,7 @@ std::shared_ptr<FileSystem> make_procfs(Vfs& vfs, mm::VirtualMemory& vm, Process
   add_system_files(*root, c);
   add_frame_files(*root, c);
   add_physical_files(*root, c.vm);
+  add_pressure_files(root->directory("pressure"), c);
   add_sysctl(root->directory("sys"), c, std::move(tunables));
   add_process_directories(*root, c);
   return make_pseudo_fs(vfs, "proc", kProcMagic, root);

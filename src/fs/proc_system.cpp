@@ -48,21 +48,6 @@ std::string render_loadavg(const SystemView& s) {
   return fmt::format("{:.2f} {:.2f} {:.2f} {}/{} {}\n", s.load[0], s.load[1], s.load[2], s.running, s.tasks, s.last_pid.value());
 }
 
-// kernel/sched/psi.c: psi_show.
-std::string render_pressure(const PressureView::Resource& r) {
-  std::string out;
-  const auto line = [&](std::string_view name, const PressureView::Line& l) {
-    fmt::format_to(std::back_inserter(out), "{}", name);
-    constexpr std::array kNames{"avg10", "avg60", "avg300"};
-    for (size_t i = 0; i < kNames.size(); ++i)
-      fmt::format_to(std::back_inserter(out), " {}={}.{:02}", kNames[i], l.averages[i] >> 11, (l.averages[i] & 2047) * 100 >> 11);
-    fmt::format_to(std::back_inserter(out), " total={}\n", l.total_us);
-  };
-  line("some", r.some);
-  line("full", r.full);
-  return out;
-}
-
 std::string render_softirqs(const SystemView& s) {
   std::string out = "                    ";
   auto to = std::back_inserter(out);

@@ -12,9 +12,8 @@ namespace vitro::fs {
 
 std::string render_stat(const SystemView& s);                             // fs/proc/stat.c
 std::string render_uptime(const SystemView& s);                           // fs/proc/uptime.c
-std::string render_loadavg(const SystemView& s);
+std::string render_loadavg(const SystemView& s);                          // fs/proc/loadavg.c
 std::string render_softirqs(const SystemView& s);
-std::string render_pressure(const PressureView::Resource& r);  // /proc/pressure/*                          // fs/proc/loadavg.c
 std::string render_interrupts(const SystemView& s, uint64_t shootdowns);  // arch/x86/kernel/irq.c: the counts that exist here
 std::string render_version();
 std::string render_filesystems();

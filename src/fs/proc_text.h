@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "vitro/base/device_number.h"
 #include "vitro/base/types.h"
 
 namespace vitro::fs {
@@ -18,8 +19,5 @@ constexpr uint64_t clock_ticks(Nanoseconds t) { return t.value() / 10'000'000; }
 // A bitmap of CPUs 0..n-1 in groups of 32 bits, as "%*pb" prints it: "1", "f", "ffffffff,ffffffff"; and as a list: "0", "0-3".
 std::string cpu_mask(unsigned cpus);
 std::string cpu_list(unsigned cpus);
-
-constexpr uint64_t device_major(uint64_t device) { return ((device >> 8) & 0xfff) | ((device >> 32) & ~uint64_t{0xfff}); }
-constexpr uint64_t device_minor(uint64_t device) { return (device & 0xff) | ((device >> 12) & ~uint64_t{0xff}); }
 
 }  // namespace vitro::fs

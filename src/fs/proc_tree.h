@@ -21,6 +21,7 @@ struct ProcContext {
 void add_system_files(PseudoDirectory& root, const ProcContext& c);
 void add_process_directories(PseudoDirectory& root, const ProcContext& c);  // PID, self, thread-self
 void add_frame_files(PseudoDirectory& root, const ProcContext& c);          // kpagecount, kpageflags
+void add_pressure_files(PseudoDirectory& directory, const ProcContext& c);  // pressure/*
 void add_sysctl(PseudoDirectory& root, const ProcContext& c, std::vector<Tunable> tunables);
 
 void add_cpu_tree(PseudoDirectory& root, const ProcContext& c);

@@ -79,7 +79,8 @@ std::string child_path(const std::string& directory, std::string_view name) {
 
 class TextFile final : public File {
  public:
-  TextFile(std::shared_ptr<Inode> inode, const PseudoEntry& entry, unsigned flags) : File(std::move(inode), flags), entry_(entry) {}
+  TextFile(std::shared_ptr<Inode> inode, const PseudoEntry& entry, unsigned flags, std::unique_ptr<OpenSession> session)
+      : File(std::move(inode), flags), entry_(entry), session_(std::move(session)) {}
   Result<size_t> read_at(uint64_t offset, size_t count, ByteSink& sink, Blocking&) override {
     if (!entry_.read) return fail(entry_.write ? Errno::Invalid : Errno::IoError);
     if (offset == 0 || !text_) text_ = TRY(entry_.read());
@@ -88,24 +89,29 @@ class TextFile final : public File {
     return sink.put(std::as_bytes(std::span(part.data(), part.size())));
   }
   Result<size_t> write_at(uint64_t, size_t count, ByteSource& source, Blocking&) override {
-    if (!entry_.write) return fail(Errno::IoError);  // fs/proc/inode.c: no operation
+    if (!entry_.write && !session_) return fail(Errno::IoError);  // fs/proc/inode.c: no operation
+    if (count == 0 && !session_) return size_t{0};
     if (count > kMaxWrite) return fail(Errno::Invalid);
     std::string text(count, '\0');
     size_t n = 0;
     while (n < count) n += TRY(source.take(std::as_writable_bytes(std::span(text).subspan(n))));
-    TRY(entry_.write(text));
+    TRY(session_ ? session_->write(text) : entry_.write(text));
     return count;
   }
+  bool is_generated() const override { return true; }
+  unsigned poll(PollTable* table) override { return session_ ? session_->poll(table) : File::poll(table); }
   Result<uint64_t> seek(int64_t offset, int whence) override { return whence == 2 ? fail(Errno::Invalid) : File::seek(offset, whence); }
   Result<std::shared_ptr<mm::MappedFile>> map(bool) override { return fail(Errno::IoError); }
 
  private:
   const PseudoEntry& entry_;  // the inode's
+  std::unique_ptr<OpenSession> session_;
   std::optional<std::string> text_;
 };
 
 class BinaryFile final : public File {
  public:
+  bool is_generated() const override { return true; }
   BinaryFile(std::shared_ptr<Inode> inode, const PseudoEntry& entry, unsigned flags) : File(std::move(inode), flags), entry_(entry) {}
   Result<size_t> read_at(uint64_t offset, size_t count, ByteSink& sink, Blocking&) override {
     count = std::min(count, kMaxTransfer);
@@ -125,6 +131,7 @@ class BinaryFile final : public File {
   }
   Result<size_t> write_at(uint64_t, size_t count, ByteSource& source, Blocking&) override {
     if (!entry_.write || count > kMaxWrite) return fail(Errno::IoError);
+    if (count == 0) return size_t{0};
     std::string text(count, '\0');
     size_t n = 0;
     while (n < count) n += TRY(source.take(std::as_writable_bytes(std::span(text).subspan(n))));
@@ -209,7 +216,8 @@ Result<std::shared_ptr<File>> PseudoInode::open(unsigned flags, const OpenContex
   if (type_of(entry_) != kRegular) return Inode::open(flags, context);
   const auto self = shared_from_this();
   if (entry_.read_binary) return std::shared_ptr<File>(std::make_shared<BinaryFile>(self, entry_, flags));
-  return std::shared_ptr<File>(std::make_shared<TextFile>(self, entry_, flags));
+  auto session = entry_.session ? entry_.session(context.credentials ? *context.credentials : Credentials{}) : nullptr;
+  return std::shared_ptr<File>(std::make_shared<TextFile>(self, entry_, flags, std::move(session)));
 }
 
 }  // namespace

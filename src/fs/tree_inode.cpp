@@ -89,7 +89,7 @@ Result<std::shared_ptr<File>> TreeInode::open(unsigned flags, const OpenContext&
 
 mm::PageCache* TreeInode::page_cache() {
   if (!pages_ && node_.type() == kRegular && fs_.vfs()->services().vm)
-    pages_ = std::make_unique<mm::PageCache>(*fs_.vfs()->services().vm, *this, fs_.config().pages, node_.number);
+    pages_ = std::make_unique<mm::PageCache>(*fs_.vfs()->services().vm, *this, fs_.config().pages, node_.number, fs_.device());
   return pages_.get();
 }
 

@@ -35,6 +35,7 @@ class QueuedDisk : public Disk {
     fault_rng_ = Rng(faults.seed ^ 0x6661756c74);
   }
   const DiskCounters& counters() const override { return counters_; }
+  void set_tracer(Tracer& tracer, uint64_t device) override { tracer_ = &tracer, device_ = device; }
 
  protected:
   // Whole sectors that lie on the disk.
@@ -52,6 +53,8 @@ class QueuedDisk : public Disk {
     Done done;
     Nanoseconds submitted{0};
   };
+
+  static constexpr const char* kRwbs[] = {"R", "W", "F"};
 
   static size_t total(const auto& pieces) {
     size_t n = 0;
@@ -88,6 +91,7 @@ class QueuedDisk : public Disk {
     const Request& r = queue_.front();
     const Nanoseconds cost = timing_.disk_request + timing_.disk_per_sector * (r.size / kSectorSize);
     started_ = clock_.now();
+    if (tracer_) TRACE(*tracer_, Event::BlockIssue, device_, kRwbs[r.kind], r.size, r.sector, r.size / kSectorSize, tracer_->comm());
     running_ = clock_.schedule(started_ + cost, [this] { complete(); });
   }
   void complete() {
@@ -107,6 +111,7 @@ class QueuedDisk : public Disk {
       (write ? counters_.sectors_written : counters_.sectors_read) += r.size / kSectorSize;
       (write ? counters_.write_time : counters_.read_time) += now - r.submitted;
     }
+    if (tracer_) TRACE(*tracer_, Event::BlockComplete, device_, kRwbs[r.kind], r.sector, r.size / kSectorSize, status ? 0 : -static_cast<int64_t>(status.error()));
     if (!queue_.empty()) start_next();
     r.done(status);
   }
@@ -125,6 +130,8 @@ class QueuedDisk : public Disk {
   DiskCounters counters_;
   DiskFaults faults_;
   Rng fault_rng_{0};
+  Tracer* tracer_ = nullptr;
+  uint64_t device_ = 0;
 };
 
 }  // namespace vitro::hw

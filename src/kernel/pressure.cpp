@@ -65,6 +65,13 @@ void Pressure::update_averages(uint64_t missed_periods, Nanoseconds period) {
   }
 }
 
+std::array<Nanoseconds, Pressure::Count> Pressure::totals(Nanoseconds now) {
+  change(now, states_);
+  std::array<Nanoseconds, Count> totals;
+  for (unsigned s = 0; s < Count; ++s) totals[s] = sums_[s].total;
+  return totals;
+}
+
 fs::PressureView Pressure::read(Nanoseconds now) {
   change(now, states_);
   fs::PressureView view;

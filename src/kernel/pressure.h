@@ -13,6 +13,8 @@ namespace vitro::kernel {
 
 class Pressure {
  public:
+  enum State : unsigned { IoSome, IoFull, MemorySome, MemoryFull, CpuSome, CpuFull, Count };
+  static constexpr Nanoseconds kPeriod{2'004'000'000};  // PSI_FREQ: 2 s and a tick
   // How many tasks are in which state (psi_group_cpu.tasks).
   struct Load {
     uint64_t runnable = 0;          // the one on the CPU included
@@ -27,17 +29,20 @@ class Pressure {
     if (states != states_) change(now, states);
   }
   fs::PressureView read(Nanoseconds now);
+  uint32_t states() const { return states_; }  // bit s: state s is on
+  // How long each state was on until `now`.
+  std::array<Nanoseconds, Count> totals(Nanoseconds now);
+  // When the averages are next brought up to date.
+  Nanoseconds next_update() const { return next_update_; }
 
  private:
-  static constexpr Nanoseconds kPeriod{2'004'000'000};  // PSI_FREQ: 2 s and a tick
-  enum State : unsigned { IoSome, IoFull, MemorySome, MemoryFull, CpuSome, CpuFull, Count };
   static uint32_t states_of(const Load& load);
   void change(Nanoseconds now, uint32_t states);
   void accumulate(Nanoseconds until);
   void catch_up(Nanoseconds now);
   void update_averages(uint64_t missed_periods, Nanoseconds period);
 
-  uint32_t states_ = 0;  // bit s: state s is on
+  uint32_t states_ = 0;
   Nanoseconds since_{0}, next_update_ = kPeriod;
   struct Sum {
     Nanoseconds total{0}, averaged{0};

@@ -313,7 +313,12 @@ Status Kernel::set_oom_score_adj(Pid process, int adj) {
   // Lowering it takes CAP_SYS_RESOURCE (fs/proc/base.c: __set_oom_adj).
   if (adj < p->oom_score_adj && by && by->process->credentials.euid != 0) return fail(Errno::Access);
   p->oom_score_adj = adj;
+  TRACE(state_->tracer, Event::OomScoreAdjUpdate, p->pid.value(), p->threads.empty() ? "" : p->threads.front()->comm, adj);
   return {};
+}
+
+Result<std::unique_ptr<fs::PressureTrigger>> Kernel::add_pressure_trigger(fs::PressureResource resource, std::string_view text, bool privileged) {
+  return state_->scheduler.pressure_triggers().add(resource, text, privileged);
 }
 
 std::string Kernel::kernel_log() const { return state_->log.text(); }

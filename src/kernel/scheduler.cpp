@@ -8,6 +8,8 @@
 namespace vitro::kernel {
 namespace {
 
+constexpr int kNormalPriority = 120;  // DEFAULT_PRIO
+
 // kernel/sched/core.c: sched_prio_to_weight: each step of nice is about 10 % of CPU time.
 constexpr std::array<uint64_t, 40> kWeights{88761, 71755, 56483, 46273, 36291, 29154, 23254, 18705, 14949, 11916, 9548, 7620, 6100, 4904,
                                             3906,  3121,  2501,  1991,  1586,  1277,  1024,  820,   655,   526,   423,  335,  272,  215,
@@ -55,6 +57,7 @@ void Scheduler::count_active() {
   const uint64_t runnable = queue_.size() + busy;
   load_.set_active(clock_.now(), runnable + blocked_);
   pressure_.set(clock_.now(), {runnable, blocked_, stalled_, stalled_runnable_, busy, busy && current_->reclaim.stalled});
+  pressure_triggers_.note_states();
 }
 
 void Scheduler::set_stalled(bool on) {
@@ -102,7 +105,7 @@ void Scheduler::make_runnable(Task& t) {
   update_current();
   enqueue(t);
   count_active();
-  TRACE(tracer_, Event::SchedWakeup, t.comm, t.tid.value());
+  TRACE(tracer_, Event::SchedWakeup, t.comm, t.tid.value(), kNormalPriority + t.nice, 0);
   if (!current_ || t.scheduling.virtual_runtime + kWakeupGranularity.value() < current_->scheduling.virtual_runtime) {
     need_resched_ = true;
     // A fault that the CPU's fill hook resolves does not leave the CPU by itself.
@@ -282,11 +285,13 @@ void Scheduler::note_switch(const Task* next) {
   const std::string_view next_comm = next ? std::string_view(next->comm) : std::string_view("swapper/0");
   const Pid next_tid = next ? next->tid : Pid{0};
   ++totals_.context_switches;
-  TRACE(tracer_, Event::SchedSwitch, last_.comm.data(), last_.tid.value(), last_.state, next_comm, next_tid.value());
+  TRACE(tracer_, Event::SchedSwitch, last_.comm.data(), last_.tid.value(), kNormalPriority + last_.nice, last_.state, next_comm, next_tid.value(),
+        kNormalPriority + (next ? next->nice : 0));
   tracer_.set_task(next_tid, next_comm);
   last_.order = order;
   if (!next) {
     last_.tid = Pid{0};
+    last_.nice = 0;
     std::strcpy(last_.comm.data(), "swapper/0");
     last_.state = "R";
   }
@@ -314,6 +319,7 @@ void Scheduler::enter(Task& t) {
   Task& back = *current_;
   const bool ended = back.fibre->ended();
   last_.tid = back.tid;
+  last_.nice = back.nice;
   const size_t n = std::min<size_t>(back.comm.size(), last_.comm.size() - 1);
   std::memcpy(last_.comm.data(), back.comm.data(), n);
   last_.comm[n] = 0;

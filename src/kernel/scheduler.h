@@ -16,6 +16,7 @@
 #include "kernel/fibre.h"
 #include "kernel/load_average.h"
 #include "kernel/pressure.h"
+#include "kernel/pressure_triggers.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/base/trace.h"
 #include "vitro/base/wait_queue.h"
@@ -99,6 +100,7 @@ class Scheduler {
   Totals totals() const;
   LoadAverage& load() { return load_; }
   Pressure& pressure() { return pressure_; }
+  PressureTriggers& pressure_triggers() { return pressure_triggers_; }
   // The current task begins or ends to wait for memory, or to free it for others (psi_memstall_enter, _leave).
   void set_stalled(bool on);
   AsidCache& asids() { return asids_; }
@@ -126,6 +128,7 @@ class Scheduler {
   AsidCache asids_;
   LoadAverage load_;
   Pressure pressure_;
+  PressureTriggers pressure_triggers_{clock_, pressure_};
   IntrusiveList<Task, &Task::run_queue_link> queue_;  // runnable, not running; ascending by virtual run time
   Task* current_ = nullptr;
   Task* cpu_owner_ = nullptr;  // whose registers the CPU holds
@@ -143,6 +146,7 @@ class Scheduler {
   struct Last {
     uint64_t order = 0;  // 0: idle
     Pid tid{0};
+    int nice = 0;
     std::array<char, 16> comm{"swapper/0"};
     const char* state = "R";
   } last_;

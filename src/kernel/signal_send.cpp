@@ -86,7 +86,7 @@ Status Kernel::State::send(Process& p, Task* thread, const SignalInfo& info, boo
   const int signal = info.signal;
   const bool delivered = prepare(p, thread, signal, forced);
   TRACE(tracer, Event::SignalGenerate, signal, info.error, info.code, (thread ? thread : p.threads.front())->comm,
-        (thread ? thread->tid : p.pid).value());
+        (thread ? thread->tid : p.pid).value(), !thread, delivered ? 0 : 1);  // TRACE_SIGNAL_DELIVERED, _IGNORED
   if (!delivered) return {};
   PendingSignals& queue = thread ? thread->pending : p.pending;
   if (signal < 32 && in(queue.set, signal)) return {};               // ordinary signals queue once

@@ -99,6 +99,7 @@ Result<void, UserError> Machine::build() {
   } else {
     disk_ = hw::make_memory_disk("vda", options_.disk, *clock_, options_.timing);
   }
+  disk_->set_tracer(tracer_, fs::disk_device_number(0));
 
   mm::PhysicalMemoryConfig physical;
   physical.extra_reserved = options_.reserved;
@@ -106,6 +107,7 @@ Result<void, UserError> Machine::build() {
   if (physical.extra_reserved.value() > options_.ram.value() / 2)
     return fail(UserError{fmt::format("--reserved {} leaves less than half of the RAM", physical.extra_reserved.value()), "give the machine more --ram"});
   if (options_.swap.value() != 0) swap_disk_ = hw::make_memory_disk("vdb", options_.swap, *clock_, options_.timing);
+  if (swap_disk_) swap_disk_->set_tracer(tracer_, fs::disk_device_number(kSwapMinor));
   TRY(mm::PhysicalMemory::validate(options_.ram, physical));
   physical_ = mm::PhysicalMemory::create(*ram_, physical, tracer_);
   physical_->set_verify_level(options_.verify);
@@ -125,6 +127,7 @@ Result<void, UserError> Machine::build() {
   vm_->set_blocking(kernel_.get());
   vm_->writeback().set_clock(clock_.get());
   vm_->reclaimer().attach(kernel_.get());
+  vm_->writeback().set_device(fs::disk_device_number(0));
   vm_->reclaimer().wake_flusher = [this] { vm_->writeback().wake_flusher(static_cast<uint64_t>(vm_->physical().stat().get(mm::VmItem::nr_dirty))); };
   (void)kernel_->start_kernel_thread("oom_reaper", [this] { vm_->oom().run_reaper([this] { return kernel_->kernel_thread_should_stop(); }); });
   (void)kernel_->start_kernel_thread("kswapd0", [this] { vm_->reclaimer().run_kswapd([this] { return kernel_->kernel_thread_should_stop(); }); });
@@ -245,9 +248,10 @@ Result<void, UserError> Machine::offer_named_programs(const Program& program) {
     if (word.size() < 2 || word[0] != '/' || word.find("/..") != std::string::npos) return {};
     struct ::stat about {};
     constexpr mode_t kForAll = S_IROTH | S_IXOTH;
-    if (::stat(word.c_str(), &about) != 0 || !S_ISREG(about.st_mode) || (about.st_mode & kForAll) != kForAll) return {};
-    if (vfs_->stat(context, nullptr, word, fs::Follow::Yes)) return {};
-    return offer(word, word);
+    if (::stat(word.c_str(), &about) != 0 || vfs_->stat(context, nullptr, word, fs::Follow::Yes)) return {};
+    if (S_ISREG(about.st_mode) && (about.st_mode & kForAll) == kForAll) return offer(word, word);
+    if (std::ranges::find(named_elsewhere_, word) == named_elsewhere_.end()) named_elsewhere_.push_back(word);
+    return {};
   };
   TRY(consider(program.path));
   for (const std::string& argument : program.arguments) {
@@ -262,6 +266,14 @@ Result<void, UserError> Machine::offer_named_programs(const Program& program) {
     }
   }
   return {};
+}
+
+void Machine::explain_missing() {
+  const fs::Credentials root{};
+  fs::PathContext context{.root = vfs_->root(), .cwd = vfs_->root()};
+  context.credentials = &root;
+  for (const std::string& path : named_elsewhere_)
+    if (!vfs_->stat(context, nullptr, path, fs::Follow::Yes)) spdlog::warn("{} is on the host, but the guest has none: --bind {} offers it", path, path);
 }
 
 std::vector<std::string> Machine::environment() const {
@@ -322,6 +334,7 @@ Result<kernel::Exit, UserError> Machine::run(const Program& program, const std::
   restore_host_terminal();
   TRY(power_off());
   if (console_->ended_by()) exit = {.signal = console_->ended_by()};
+  if (exit.shell_status() != 0) explain_missing();
   if (TraceSink* sink = tracer_.sink()) TRY(sink->flush());
   return exit;
 }

@@ -41,8 +41,10 @@ struct AddressSpace::State {
   // --- areas (vma_operations.cpp) ---
   // A new area that is in no tree yet. NoMemory.
   Result<Vma*> new_vma(VirtAddr start, VirtAddr end, VmFlag flags, std::shared_ptr<MappedFile> file, PageIndex page_offset);
-  void link(Vma& v);    // into the tree and the file's mappings
+  void link(Vma& v, Vma* copied_from = nullptr);  // into the tree and the file's mappings, there beside the one it is a copy of
   void unlink(Vma& v);  // out of both, and off its anon_vmas; destroys it
+  // Moves the ends of `v`; each address keeps its page. The only way to change where an area lies that is linked or has anon_vmas.
+  void resize(Vma& v, VirtAddr start, VirtAddr end);
   // Splits `v` at `at`, which lies inside: `v` keeps the lower part, the upper part is returned. NoMemory.
   Result<Vma*> split(Vma& v, VirtAddr at);
   // Merges `v` with its neighbours where Linux would. Returns the area that now covers v's start.

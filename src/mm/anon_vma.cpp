@@ -27,7 +27,7 @@ void link(Vma& vma, AnonVma& anon_vma, std::unique_ptr<AnonVmaChain> owned) {
   chain->vma = &vma;
   chain->anon_vma = &anon_vma;
   vma.anon_chain.push_front(*chain);
-  anon_vma.chains.push_back(*chain);
+  anon_vma.chains.insert(*chain);
 }
 
 // mm/mmap.c: anon_vma_compatible, reusable_anon_vma. Neighbours that differ at most in rights that mprotect changes may share one, so that
@@ -113,7 +113,7 @@ void unlink_anon_vmas(Vma& vma) {
   std::vector<AnonVma*> unused;
   while (AnonVmaChain* chain = vma.anon_chain.pop_front()) {
     AnonVma* anon_vma = chain->anon_vma;
-    anon_vma->chains.remove(*chain);
+    anon_vma->chains.erase(*chain);
     if (anon_vma->chains.empty()) {
       --anon_vma->parent->num_children;
       unused.push_back(anon_vma);

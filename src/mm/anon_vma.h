@@ -1,10 +1,11 @@
 // Who may map a private page: the anon_vma that the page names, and the chains that link it to areas (mm/rmap.c).
 //
 // A page names the anon_vma of the area it was made in. A child area is linked to all anon_vmas of its parent and has one of its own, so
-// walking one anon_vma finds the area that made the page and all areas forked from it, and nobody else.
+// walking one anon_vma finds the area that made the page and all areas forked from it, and nobody else. After a split, or where neighbours
+// share one, there may be thousands: those that cover a page's index are found by it.
 #pragma once
 
-#include "vitro/base/intrusive_list.h"
+#include "vitro/base/interval_tree.h"
 #include "vitro/base/result.h"
 #include "vitro/mm/kernel_object.h"
 #include "vitro/mm/vma.h"
@@ -17,7 +18,7 @@ class AnonVma {
   AnonVma* parent = this;
   unsigned num_children = 0;      // anon_vmas whose parent this is; a root counts itself
   unsigned num_active_vmas = 0;   // areas whose anon_vma this is
-  IntrusiveList<AnonVmaChain, &AnonVmaChain::same_anon_vma> chains;
+  IntervalTree<AnonVmaChain, ChainPages> chains;
   SlabObject memory;
 };
 

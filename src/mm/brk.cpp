@@ -30,7 +30,7 @@ VirtAddr AddressSpace::brk(VirtAddr requested) {
     Vma* previous = next ? next->tree.previous : s.vmas.last();
     if (previous && previous->end == old_end && previous->anonymous() && (previous->flags & ~VmFlag::SoftDirty) == (flags & ~VmFlag::SoftDirty) &&
         previous->index_of(old_end).value() == old_end.vpn().value() && (!previous->anon_vma || previous->anon_chain.size() == 1)) {
-      s.vmas.resize(*previous, previous->start, new_end);
+      s.resize(*previous, previous->start, new_end);
     } else {
       auto v = s.new_vma(old_end, new_end, flags, nullptr, PageIndex{old_end.vpn().value()});
       if (!v) return layout.brk;

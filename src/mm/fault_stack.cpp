@@ -21,8 +21,7 @@ Attempt expand_stack(FaultContext& f, Vma& stack) {
   if (charged) s.vm.commit(grow);
   if (has(stack.flags, VmFlag::Locked)) s.usage.locked_vm += grow.value();
   s.account(stack.flags, static_cast<int64_t>(grow.value()));
-  stack.page_offset = stack.page_offset - grow;
-  s.vmas.resize(stack, f.page, stack.end);
+  s.resize(stack, f.page, stack.end);
   return Attempt::Done;
 }
 

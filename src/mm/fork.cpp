@@ -16,14 +16,10 @@ Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& c
   PagedWork work(parent.vm, tlb, MayYield::Yes);
   const Nanoseconds cost = parent.vm.timing().fork_page;
   parent.tables.for_each(from.start, from.end, [&](VirtAddr a, PhysAddr entry, Pte pte) {
-    if (!enough) return;
     const auto place = child.tables.make_entry(a, Gfp::KernelAccount);
-    if (!place) {
-      enough = false;
-      return;
-    }
+    if (!place) return enough = false;
     pte = parent.tables.at(entry);  // the allocation may have reclaimed the page
-    if (pte.raw == 0) return;
+    if (pte.raw == 0) return true;
     if (is_swap(pte)) {
       // Shared from now on, so neither's alone (copy_nonpresent_pte).
       pte = swap_pte(slot_of(pte), false);
@@ -32,7 +28,7 @@ Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& c
       ++child.usage.swapents;
       child.tables.install(*place, pte);
       work.did(cost);
-      return;
+      return true;
     }
     if (from.copy_on_write() && pte.writable()) {
       parent.tables.change(a, entry, pte.without(Pte::kWritable), tlb);
@@ -49,6 +45,7 @@ Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& c
     }
     child.tables.install(*place, pte);
     work.did(cost);
+    return true;
   });
   if (!enough) return fail(Errno::NoMemory);
   return {};
@@ -66,7 +63,7 @@ Status copy_area(AddressSpace::State& parent, Vma& from, AddressSpace::State& ch
     return fail(Errno::NoMemory);
   }
   if (charged) parent.vm.commit(from.pages());
-  child.link(*to);
+  child.link(*to, &from);
   child.account(to->flags, static_cast<int64_t>(to->pages().value()));
   // What only a file maps comes back by faults (mm/memory.c: vma_needs_copy).
   if (wipe || (!from.anon_vma && !has(from.flags, VmFlag::PfnMap))) return {};

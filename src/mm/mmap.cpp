@@ -139,11 +139,10 @@ Result<VirtAddr> AddressSpace::mmap(const MmapRequest& r) {
              (!old.anon_vma || old.anon_chain.size() == 1);
     };
     if (previous && previous->end == address && extends(*previous) && page_offset == previous->page_offset + previous->pages()) {
-      s.vmas.resize(*previous, previous->start, end);
+      s.resize(*previous, previous->start, end);
       v = previous;
     } else if (next && next->start == end && extends(*next) && next->page_offset == page_offset + pages) {
-      next->page_offset = page_offset;
-      s.vmas.resize(*next, address, next->end);
+      s.resize(*next, address, next->end);
       v = next;
     } else {
       v = TRY(s.new_vma(address, end, flags, std::move(file), page_offset));

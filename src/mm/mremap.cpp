@@ -102,7 +102,7 @@ Result<bool> expand_in_place(AddressSpace::State& s, Vma& v, Bytes delta) {
     if (!s.vm.may_commit(pages, Pages{s.usage.total_vm})) return fail(Errno::NoMemory);
     s.vm.commit(pages);
   }
-  s.vmas.resize(v, v.start, end);
+  s.resize(v, v.start, end);
   s.account(v.flags, static_cast<int64_t>(pages.value()));
   if (has(v.flags, VmFlag::Locked)) s.usage.locked_vm += pages.value();
   s.merge_around(v);

@@ -99,7 +99,8 @@ void OomKiller::kill(const OomTask& victim, Gfp gfp, Order order, const char* wh
   const AddressSpace::Usage u = victim.space->usage();
   const auto kib = [](uint64_t pages) { return pages << (kPageShift - 10); };
   vm_.physical().stat().add(VmItem::oom_kill);
-  TRACE(vm_.tracer(), Event::OomMarkVictim, victim.pid.value());
+  TRACE(vm_.tracer(), Event::OomMarkVictim, victim.pid.value(), victim.comm, kib(u.total_vm), kib(u.rss_anon), kib(u.rss_file), kib(u.rss_shmem), victim.uid,
+        kib(u.page_tables), victim.score_adj);
   tasks_->oom_kill(victim.pid);
   tasks_->oom_log(fmt::format("{}: Killed process {} ({}) total-vm:{}kB, anon-rss:{}kB, file-rss:{}kB, shmem-rss:{}kB, UID:{} pgtables:{}kB oom_score_adj:{}",
                               why, victim.pid.value(), victim.comm, kib(u.total_vm), kib(u.rss_anon), kib(u.rss_file), kib(u.rss_shmem), victim.uid,
@@ -127,6 +128,7 @@ void OomKiller::run_reaper(const std::function<bool()>& should_stop) {
     };
     const Nanoseconds from = r.now() + kReaperDelay;
     while (!should_stop() && find() && r.now() < from) (void)vm_.blocking()->wait(reaper_wait_, Interruptible::Yes, from);
+    TRACE(vm_.tracer(), Event::OomWakeReaper, next.pid.value());
     for (unsigned tries = 0; tries < kReaperTries && !should_stop(); ++tries) {
       const auto t = find();
       if (!t || reap(*t->space, *t)) break;
@@ -139,7 +141,11 @@ void OomKiller::run_reaper(const std::function<bool()>& should_stop) {
 
 bool OomKiller::reap(AddressSpace& space, const OomTask& t) {
   AddressSpace::State& s = space.state();
-  if (s.locked) return false;
+  if (s.locked) {
+    TRACE(vm_.tracer(), Event::OomSkipTaskReaping, t.pid.value());
+    return false;
+  }
+  TRACE(vm_.tracer(), Event::OomStartTaskReaping, t.pid.value());
   for (Vma* v = s.vmas.first(); v; v = v->tree.next) {
     if (has(v->flags, VmFlag::Locked) || (v->file && v->shared())) continue;
     TlbGather tlb = s.gather();
@@ -148,6 +154,7 @@ bool OomKiller::reap(AddressSpace& space, const OomTask& t) {
   const AddressSpace::Usage& u = space.usage();
   tasks_->oom_log(fmt::format("oom_reaper: reaped process {} ({}), now anon-rss:{}kB, file-rss:{}kB, shmem-rss:{}kB", t.pid.value(), t.comm, u.rss_anon * 4,
                               u.rss_file * 4, u.rss_shmem * 4));
+  TRACE(vm_.tracer(), Event::OomFinishTaskReaping, t.pid.value());
   return true;
 }
 

@@ -79,7 +79,7 @@ Pfn ZonedPageAllocator::allocate_or_none(Gfp flags, Order order) {
   if (r.preferred == kZoneNormal) alloc |= kAllocNoFragment;
   uint32_t block = take(r, alloc);
   if (block == Frame::kNone) [[unlikely]] block = take_slowly(r);
-  TRACE(tracer_, Event::MmPageAlloc, block == Frame::kNone ? 0 : block, order.value(), r.type, gfp_text(flags));
+  TRACE(tracer_, Event::MmPageAlloc, block == Frame::kNone ? 0 : descriptor_address(Pfn{block}), block == Frame::kNone ? 0 : block, order.value(), r.type, gfp_text(flags));
   return block == Frame::kNone ? kNoFrame : Pfn{block};
 }
 
@@ -148,7 +148,7 @@ void ZonedPageAllocator::free(Pfn first, Order order) {
       f.poisoned = 1;
     }
   }
-  TRACE(tracer_, Event::MmPageFree, first.value(), order.value());
+  TRACE(tracer_, Event::MmPageFree, descriptor_address(first), first.value(), order.value());
   stat_.add(VmItem::pgfree, static_cast<int64_t>(pages));
   zone_of(first).give(cpu_, first, order);
 }

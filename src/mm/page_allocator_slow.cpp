@@ -1,9 +1,12 @@
 // What the page allocator does when the low watermarks are not met: wake the reclaimer, use reserves, reclaim, compact, kill
 // (mm/page_alloc.c: __alloc_pages_slowpath). Everything here may wait, so nothing about the zones is remembered across a call upwards.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "mm/zoned_page_allocator.h"
 #include "vitro/base/check.h"
+#include "vitro/base/trace.h"
 
 namespace vitro::mm {
 namespace {
@@ -165,7 +168,10 @@ bool ZonedPageAllocator::should_retry(const Request& r, AllocFlags flags, bool p
       int64_t reclaimable = stat_.get_zone(z, VmItem::nr_zone_inactive_file) + stat_.get_zone(z, VmItem::nr_zone_active_file);
       if (reclaim_->can_swap()) reclaimable += stat_.get_zone(z, VmItem::nr_zone_inactive_anon) + stat_.get_zone(z, VmItem::nr_zone_active_anon);
       const Pages available = zone.free_frames() + Pages{static_cast<uint64_t>(std::max<int64_t>(reclaimable, 0))};
-      if (zone.watermark_ok(r.order, zone.watermark(Watermark::Min), r.highest, flags, available)) return true;
+      const bool enough = zone.watermark_ok(r.order, zone.watermark(Watermark::Min), r.highest, flags, available);
+      TRACE(tracer_, Event::OomReclaimRetryZone, 0, fmt::format("{:<8}", zone_name(z)), r.order.value(), available.value() - zone.free_frames().value(), available.value(),
+            zone.watermark(Watermark::Min).value(), fruitless, enough);
+      if (enough) return true;
     }
   }
   return unreserve_high_atomic(r, true);

@@ -11,8 +11,8 @@
 
 namespace vitro::mm {
 
-PageCache::PageCache(VirtualMemory& vm, FileBacking& backing, FrameState state, uint64_t inode_number)
-    : state_(std::make_unique<State>(vm, *this, backing, state, inode_number)) {
+PageCache::PageCache(VirtualMemory& vm, FileBacking& backing, FrameState state, uint64_t inode_number, uint64_t device)
+    : state_(std::make_unique<State>(vm, *this, backing, state, inode_number, device)) {
   CHECK(state == FrameState::FileCache || state == FrameState::Shmem || state == FrameState::BlockCache, "a page cache of {}", frame_state_name(state));
   vm.state().caches.push_back(*state_);
 }
@@ -55,14 +55,14 @@ Status PageCache::State::add(PageIndex index, Pfn f, Gfp flags) {
   // A page that is about to be overwritten says nothing about what is missed (mm/filemap.c: filemap_add_folio).
   if (shadow && has_storage() && !has(flags, Gfp::Write)) refault(vm, f, shadow);
   vm.lru().add(f);
-  TRACE(vm.tracer(), Event::MmFilemapAdd, inode_number, index.value() << kPageShift, f.value());
+  TRACE(vm.tracer(), Event::MmFilemapAdd, device, inode_number, f.value(), index.value() << kPageShift, 0);
   return {};
 }
 
 void PageCache::State::remove(PageIndex index, Pfn f, uint64_t shadow) {
   Frame& descriptor = frame(f);
   CHECK(descriptor.mapcount == 0, "pfn {} leaves the page cache mapped {} times", f.value(), descriptor.mapcount);
-  TRACE(vm.tracer(), Event::MmFilemapDelete, inode_number, index.value() << kPageShift, f.value());
+  TRACE(vm.tracer(), Event::MmFilemapDelete, device, inode_number, f.value(), index.value() << kPageShift, 0);
   if (descriptor.has(FrameFlag::Dirty)) clear_dirty(index, f, false);
   pages.erase(index, shadow);
   VmStat& stat = vm.physical().stat();
@@ -103,23 +103,25 @@ FrameState PageCache::state() const { return state_->state; }
 FileBacking& PageCache::backing() { return state_->backing; }
 uint64_t PageCache::inode_number() const { return state_->inode_number; }
 void PageCache::set_accounted_up_front() { state_->accounted_up_front = true; }
-void PageCache::add_mapping(Vma& vma) { state_->mappings.push_back(vma); }
-void PageCache::remove_mapping(Vma& vma) { state_->mappings.remove(vma); }
-bool PageCache::mapped() const { return !state_->mappings.empty(); }
-bool PageCache::mapped_for_writing() const {
-  for (const Vma& v : state_->mappings)
-    if (has(v.flags, VmFlag::Shared) && has(v.flags, VmFlag::MayWrite)) return true;
-  return false;
+void PageCache::add_mapping(Vma& vma, Vma* beside) {
+  if (beside) state_->mappings.insert_after(vma, *beside);
+  else state_->mappings.insert(vma);
+  state_->mapped_writable += has(vma.flags, VmFlag::Shared | VmFlag::MayWrite);
 }
+void PageCache::remove_mapping(Vma& vma) {
+  state_->mappings.erase(vma);
+  state_->mapped_writable -= has(vma.flags, VmFlag::Shared | VmFlag::MayWrite);
+}
+bool PageCache::mapped() const { return !state_->mappings.empty(); }
+bool PageCache::mapped_for_writing() const { return state_->mapped_writable > 0; }
 
 ShadowNodes* PageCache::State::shadow_nodes() const { return has_storage() ? &vm.state().shadow_nodes : nullptr; }
 
 // --- dropping pages ---
 
 void PageCache::State::unmap(PageIndex first, PageIndex last, bool private_copies_too) {
-  for (Vma& v : mappings) {
+  for (Vma& v : mappings.overlapping(first.value(), last.value())) {
     const PageIndex begin = v.page_offset, end = v.page_offset + v.pages();
-    if (first >= end || last < begin) continue;
     const VirtAddr from = first > begin ? v.start + (first - begin) : v.start;
     const VirtAddr to = last < end - Pages{1} ? v.start + (last + Pages{1} - begin) : v.end;
     AddressSpace::State& s = v.space->state();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mm/frame_index.h"
+#include "vitro/base/interval_tree.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/base/wait_queue.h"
 #include "vitro/mm/address_space.h"
@@ -27,14 +28,14 @@ struct PageTransfer {
 };
 
 struct PageCache::State final : CachedRuns {
-  State(VirtualMemory& machine, PageCache& self, FileBacking& storage, FrameState frames, uint64_t inode)
-      : vm(machine), cache(self), backing(storage), state(frames), inode_number(inode), pages(machine.physical().caches(), shadow_nodes()) {}
+  State(VirtualMemory& machine, PageCache& self, FileBacking& storage, FrameState frames, uint64_t inode, uint64_t fs_device)
+      : vm(machine), cache(self), backing(storage), state(frames), inode_number(inode), device(fs_device), pages(machine.physical().caches(), shadow_nodes()) {}
 
   VirtualMemory& vm;
   PageCache& cache;
   FileBacking& backing;
   const FrameState state;
-  const uint64_t inode_number;
+  const uint64_t inode_number, device;  // for traces
   FrameIndex pages;
   uint64_t dirty = 0;       // pages with a dirty mark; none for Shmem
   uint64_t writeback = 0;   // pages of transfers in `writes`
@@ -51,7 +52,8 @@ struct PageCache::State final : CachedRuns {
   uint64_t swapped = 0;     // Shmem: pages in swap
   bool accounted_up_front = false;
   ReadaheadWindow window;   // of readers without an open file
-  IntrusiveList<Vma, &Vma::mapping_link> mappings;
+  IntervalTree<Vma, MappedPages> mappings;
+  uint64_t mapped_writable = 0;  // of them, shared by somebody who may write
   WaitQueue page_waiters;   // woken when a page is unlocked or written
   ListLink all_link;        // VirtualMemory's list
 

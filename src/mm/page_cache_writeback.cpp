@@ -8,6 +8,7 @@
 #include "vitro/base/check.h"
 #include "vitro/mm/page_cache.h"
 #include "vitro/mm/rmap.h"
+#include "vitro/base/trace.h"
 #include "vitro/mm/writeback.h"
 
 namespace vitro::mm {
@@ -26,6 +27,7 @@ void PageCache::State::mark_dirty(PageIndex index, Pfn f) {
   stat.add(VmItem::nr_dirty);
   stat.add_zone(descriptor.zone, VmItem::nr_zone_write_pending, 1);
   stat.add(VmItem::nr_dirtied);
+  TRACE(vm.tracer(), Event::WritebackDirtyFolio, vm.writeback().device(), inode_number, index.value());
   vm.writeback().page_dirtied(cache);
 }
 
@@ -176,13 +178,14 @@ Status PageCache::wait_for_writing(Bytes from, Bytes to) {
   const std::shared_ptr<void> keep = s.backing.hold();
   const PageIndex first{from.pages_down().value()}, end{to.pages_up().value()};
   const uint64_t limit = s.next_write;
-  const auto in_flight = [&] {
+  const auto in_flight = [&]() -> const PageTransfer* {
     for (const PageTransfer& t : s.writes)
-      if (t.number < limit && t.first < end && t.first + Pages{t.frames.size()} > first) return true;
-    return false;
+      if (t.number < limit && t.first < end && t.first + Pages{t.frames.size()} > first) return &t;
+    return nullptr;
   };
-  while (in_flight()) {
+  while (const PageTransfer* t = in_flight()) {
     if (!s.waits_possible()) break;
+    TRACE(s.vm.tracer(), Event::FolioWaitWriteback, s.vm.writeback().device(), s.inode_number, std::max(t->first, first).value());
     TRY(s.wait_for_page());
   }
   return {};

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <optional>
+#include <type_traits>
 
 #include "mm/tlb_gather.h"
 #include "vitro/base/result.h"
@@ -70,7 +71,7 @@ class PageTable {
   void mark(PhysAddr entry, uint64_t bits) { ram_.at<Pte>(entry).raw |= bits; }
 
   // Visits each entry of [start, end) that is not empty, in address order: visit(VirtAddr page, PhysAddr entry, Pte pte). Missing tables
-  // are skipped. The visitor may change the entry it is given.
+  // are skipped. The visitor may change the entry it is given, and end the walk by returning false.
   template <class Visit>
   void for_each(VirtAddr start, VirtAddr end, Visit&& visit) const {
     VirtAddr a = start.page_floor();
@@ -89,7 +90,9 @@ class PageTable {
       const VirtAddr stop = std::min(end, next_boundary(a, 2));
       for (PhysAddr entry = entry_address(table, a, 1); a < stop; a += Bytes{kPageSize}, entry += Bytes{sizeof(Pte)}) {
         const Pte pte = at(entry);
-        if (pte.raw != 0) visit(a, entry, pte);
+        if (pte.raw == 0) continue;
+        if constexpr (std::is_void_v<std::invoke_result_t<Visit&, VirtAddr, PhysAddr, Pte>>) visit(a, entry, pte);
+        else if (!visit(a, entry, pte)) return;
       }
     }
   }

@@ -5,6 +5,7 @@
 
 #include "mm/virtual_memory_state.h"
 #include "vitro/mm/page_cache.h"
+#include "vitro/base/trace.h"
 #include "vitro/mm/writeback.h"
 
 namespace vitro::mm {
@@ -16,6 +17,8 @@ constexpr Nanoseconds kBandwidthInterval = milliseconds(200);  // BANDWIDTH_INTE
 constexpr double kNanosecondsPerSecond = 1e9;
 
 uint64_t pages_of(const VmStat& stat, VmItem item) { return static_cast<uint64_t>(std::max<int64_t>(stat.get(item), 0)); }
+
+uint64_t kib_per_second(double pages_per_second) { return static_cast<uint64_t>(pages_per_second * (kPageSize / 1024)); }
 
 // After how many more dirtied pages to look again (dirty_poll_interval).
 uint64_t poll_interval(uint64_t dirty, uint64_t threshold) {
@@ -44,7 +47,10 @@ void Writeback::set_tunables(const WritebackTunables& t) {
 Writeback::Limits Writeback::limits() const {
   const VmStat& stat = vm_.physical().stat();
   const uint64_t free = pages_of(stat, VmItem::nr_free_pages), reserve = vm_.physical().total_reserve().value();
-  return limits_of(tunables_, free - std::min(free, reserve) + pages_of(stat, VmItem::nr_inactive_file) + pages_of(stat, VmItem::nr_active_file) + 1);
+  const Limits l = limits_of(tunables_, free - std::min(free, reserve) + pages_of(stat, VmItem::nr_inactive_file) + pages_of(stat, VmItem::nr_active_file) + 1);
+  TRACE(vm_.tracer(), Event::GlobalDirtyState, stat.get(VmItem::nr_dirty), stat.get(VmItem::nr_writeback), l.background, l.threshold, l.threshold,
+        stat.get(VmItem::nr_dirtied), stat.get(VmItem::nr_written));
+  return l;
 }
 
 Writeback::Limits Writeback::limits_of(const WritebackTunables& t, uint64_t dirtyable) {
@@ -91,6 +97,8 @@ void Writeback::update_bandwidth() {
   // wb_update_dirty_ratelimit: what everybody's rate should have been for as much to be dirtied as was written.
   const double balanced = std::min(rate_limit_ * ratio * static_cast<double>(bandwidth_) / std::max(dirtied, 1.0), static_cast<double>(bandwidth_));
   rate_limit_ = std::max(1.0, rate_limit_ + (balanced - rate_limit_) / 4);
+  TRACE(vm_.tracer(), Event::BdiDirtyRatelimit, device_, kib_per_second(written), kib_per_second(static_cast<double>(bandwidth_)), kib_per_second(dirtied),
+        kib_per_second(rate_limit_), kib_per_second(rate_limit_ * ratio), kib_per_second(balanced), 1);
   window_ = {now, dirtied_total_, written_total_, true};
 }
 
@@ -110,32 +118,33 @@ void Writeback::balance() {
   if (!clock_ || dirtied_since_balance_ < next_look_) return;
   Blocking* blocking = vm_.blocking();
   if (!blocking || !blocking->may_wait()) return;
+  const Nanoseconds start = clock_->now();
   for (;;) {
     const Limits l = limits();
     const uint64_t dirty = dirty_and_writeback();
-    if (pages_of(vm_.physical().stat(), VmItem::nr_dirty) > l.background && !background_due_) {
-      background_due_ = true;
-      flusher_.wake_all();
-    }
+    if (pages_of(vm_.physical().stat(), VmItem::nr_dirty) > l.background) wake_for_background();
     if (dirty <= (l.threshold + l.background) / 2) {
       paused_when_ = clock_->now();
       dirtied_since_balance_ = 0;
       next_look_ = poll_interval(dirty, l.threshold);
       return;
     }
-    if (!background_due_) {
-      background_due_ = true;
-      flusher_.wake_all();
-    }
+    wake_for_background();
     update_bandwidth();
     const double rate = rate_limit_ * position_ratio(l, dirty);
-    Nanoseconds pause = kMaxPause;
+    Nanoseconds pause = kMaxPause, period = kMaxPause, thought{0};
+    const auto trace = [&](int64_t pause_ms) {
+      const uint64_t set_point = ((l.threshold + l.background) / 2 + l.threshold) / 2;
+      TRACE(vm_.tracer(), Event::BalanceDirtyPages, device_, l.threshold, set_point, dirty, set_point, dirty, kib_per_second(rate_limit_), kib_per_second(rate),
+            dirtied_since_balance_, next_look_, (clock_->now() - start) / milliseconds(1), pause_ms, period / milliseconds(1), thought / milliseconds(1), 1);
+    };
     if (rate >= 1) {
-      const auto period = Nanoseconds{static_cast<uint64_t>(static_cast<double>(dirtied_since_balance_) * kNanosecondsPerSecond / rate)};
-      const Nanoseconds thought = clock_->now() - std::min(clock_->now(), paused_when_);
+      period = Nanoseconds{static_cast<uint64_t>(static_cast<double>(dirtied_since_balance_) * kNanosecondsPerSecond / rate)};
+      thought = clock_->now() - std::min(clock_->now(), paused_when_);
       pause = period - std::min(period, thought);
       if (pause < kMinPause) {
         // Too short to be worth a sleep: it is owed.
+        trace(std::min<int64_t>(static_cast<int64_t>(period / milliseconds(1)) - static_cast<int64_t>(thought / milliseconds(1)), 0));
         if (thought > seconds(1)) {
           paused_when_ = clock_->now();
           dirtied_since_balance_ = 0;
@@ -146,6 +155,7 @@ void Writeback::balance() {
       }
       pause = std::min(pause, kMaxPause);
     }
+    trace(static_cast<int64_t>(pause / milliseconds(1)));
     (void)blocking->wait(throttled_, Interruptible::No, clock_->now() + pause);
     paused_when_ = clock_->now();
     dirtied_since_balance_ = 0;

@@ -133,7 +133,7 @@ class PageShrinker {
   }
 
   void note_pageout(Pfn pfn, const char* how) {
-    TRACE(vm_.tracer(), Event::MmVmscanWriteFolio, pfn.value(), how);
+    TRACE(vm_.tracer(), Event::MmVmscanWriteFolio, descriptor_address(pfn), pfn.value(), how);
     s_.stat().add(VmItem::nr_vmscan_write);
     ++stat_.nr_pageout;
   }

@@ -1,35 +1,18 @@
 #include "vitro/mm/rmap.h"
 
-#include "mm/anon_vma.h"
-#include "mm/virtual_memory_state.h"
+#include "mm/rmap_walk.h"
 #include "vitro/base/check.h"
 
 namespace vitro::mm {
 namespace {
-
 bool anonymous(const Frame& f) { return f.state == FrameState::Anonymous || f.state == FrameState::SwapCacheOnly; }
-
-// Where `index` lies in `v`, if it maps `frame` there.
-void visit_if_mapped(Vma& v, uint64_t index, Pfn frame, const std::function<void(Vma&, VirtAddr)>& visit) {
-  if (index < v.page_offset.value() || index - v.page_offset.value() >= v.pages().value()) return;
-  const VirtAddr a = v.start + Pages{index - v.page_offset.value()};
-  const Pte pte = v.space->state().tables.get(a);
-  if (holds_frame(pte) && pte.pfn() == frame) visit(v, a);
-}
-
 }  // namespace
 
 void rmap_for_each_vma(VirtualMemory& vm, Pfn frame, const std::function<void(Vma&, VirtAddr)>& visit) {
-  const Frame& f = vm.physical().frames()[frame];
-  if (f.mapcount == 0 || !f.owner) return;
-  const uint64_t index = f.index;
-  if (anonymous(f)) {
-    auto& chains = f.anon_vma->chains;
-    for (auto it = chains.begin(); it != chains.end();) visit_if_mapped(*(it++)->vma, index, frame, visit);
-  } else if (f.state == FrameState::FileCache || f.state == FrameState::Shmem || f.state == FrameState::BlockCache) {
-    auto& mappings = f.page_cache->internals().mappings;
-    for (auto it = mappings.begin(); it != mappings.end();) visit_if_mapped(*it++, index, frame, visit);
-  }
+  rmap_walk(vm, frame, [&visit](Vma& v, VirtAddr a, PhysAddr, Pte) {
+    visit(v, a);
+    return true;
+  });
 }
 
 void rmap_for_each(VirtualMemory& vm, Pfn frame, const std::function<void(AddressSpace&, VirtAddr)>& visit) {

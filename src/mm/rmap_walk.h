@@ -15,8 +15,7 @@ void rmap_walk(VirtualMemory& vm, Pfn frame, Visit&& visit) {
   const uint64_t index = f.index;
   // False: the visitor has seen enough.
   const auto look = [&](Vma& v) {
-    if (index < v.page_offset.value() || index - v.page_offset.value() >= v.pages().value()) return true;
-    const VirtAddr a = v.start + Pages{index - v.page_offset.value()};
+    const VirtAddr a = v.start + (PageIndex{index} - v.page_offset);
     PageTable& tables = v.space->state().tables;
     const auto entry = tables.find_entry(a);
     if (!entry) return true;
@@ -24,13 +23,11 @@ void rmap_walk(VirtualMemory& vm, Pfn frame, Visit&& visit) {
     return !holds_frame(pte) || pte.pfn() != frame || visit(v, a, *entry, pte);
   };
   if (f.state == FrameState::Anonymous) {
-    auto& chains = f.anon_vma->chains;
-    for (auto it = chains.begin(); it != chains.end();)
-      if (!look(*(it++)->vma)) return;
+    for (const AnonVmaChain& c : f.anon_vma->chains.overlapping(index, index))
+      if (!look(*c.vma)) return;
   } else if (f.state == FrameState::FileCache || f.state == FrameState::Shmem || f.state == FrameState::BlockCache) {
-    auto& mappings = f.page_cache->internals().mappings;
-    for (auto it = mappings.begin(); it != mappings.end();)
-      if (!look(*it++)) return;
+    for (Vma& v : f.page_cache->internals().mappings.overlapping(index, index))
+      if (!look(v)) return;
   }
 }
 

@@ -22,6 +22,8 @@ uint64_t Reclaimer::State::shrink_one(Registered& r, Gfp gfp, int priority) {
   const uint64_t delta = shrinker.seeks() ? (freeable >> priority) * 4 / shrinker.seeks() : freeable / 2;
   uint64_t total = std::min((deferred >> priority) + delta, 2 * freeable);
   const uint64_t batch = shrinker.batch();
+  const auto number = static_cast<uint64_t>(&r - shrinkers.data()) + 1;  // %p
+  TRACE(vm.tracer(), Event::MmShrinkSlabStart, shrinker.name(), number, 0, deferred, gfp_text(gfp), freeable, delta, total, priority);
   uint64_t freed = 0, scanned = 0;
   // Not in small pieces, unless everything is to be looked at.
   while (total > 0 && (total >= batch || total >= freeable)) {
@@ -35,6 +37,7 @@ uint64_t Reclaimer::State::shrink_one(Registered& r, Gfp gfp, int priority) {
     scanned += n;
   }
   r.deferred += std::min(deferred + delta - std::min(deferred + delta, scanned), 2 * freeable);
+  TRACE(vm.tracer(), Event::MmShrinkSlabEnd, shrinker.name(), number, 0, deferred, r.deferred, total, freed);
   return freed;
 }
 

@@ -36,7 +36,8 @@ Status SwapSpace::State::bring_back_space(SwapArea& a, uint64_t number) {
     std::optional<VirtAddr> page;
     for (; v && !page; v = page ? v : v->tree.next)
       s->tables.for_each(std::max(at, v->start), v->end, [&](VirtAddr where, PhysAddr, Pte pte) {
-        if (!page && is_swap(pte) && mm::slot_of(pte).area() == a.number) page = where;
+        if (is_swap(pte) && mm::slot_of(pte).area() == a.number) page = where;
+        return !page;
       });
     if (!page) return {};
     at = *page;
@@ -67,20 +68,28 @@ Status SwapSpace::State::bring_back(SwapArea& a) {
   ReclaimTasks* tasks = vm.reclaimer().tasks();
   while (a.in_use > 0) {
     if (tasks && tasks->current_is_dying()) return fail(Errno::Interrupted);
-    // Shared memory, by the cache that holds the slot.
+    // Shared memory, by the cache that holds the slot: after each page once more from the first cache on, but in that page's from the page on.
+    // Caches are told apart by their inodes; where two have the same number, or a slot turns up behind us, the next round finds what was missed.
+    std::optional<uint64_t> inode;
+    PageIndex reached{0};
     for (bool again = true; again;) {
       again = false;
       for (PageCache::State& c : vm.state().caches) {
         if (c.has_storage() || c.swapped == 0) continue;
-        for (auto v = c.pages.next_value(PageIndex{0}); v; v = c.pages.next_value(v->index + Pages{1})) {
+        const bool known = inode == c.inode_number;
+        for (auto v = c.pages.next_value(known ? reached : PageIndex{0}); v; v = c.pages.next_value(v->index + Pages{1})) {
           if (c.swapped_to(v->index)->area() != a.number) continue;
+          inode = c.inode_number;
+          reached = v->index;
           bool major = false;
+          const std::shared_ptr<void> keep = c.backing.hold();  // it may wait, and the file's last user go
           const auto back = c.swap_in(v->index, Gfp::HighUserMovable, major);
           if (!back) return fail(back.error());
           again = true;  // it may have waited: the caches may be others now
           break;
         }
         if (again) break;
+        if (known) inode.reset();
       }
       if (tasks) tasks->checkpoint(vm.timing().reclaim_unmap, true);
     }

@@ -25,8 +25,13 @@ void verify_area(const AddressSpace::State& s, const Vma& v, Recounts& frames, A
   const Pfn zero = vm.physical().zero_frame();
   CHECK(v.space == s.self, "area {:#x} belongs to another address space", v.start.value());
   CHECK(!v.anon_vma || !v.anon_chain.empty(), "area {:#x} has an anon_vma without a chain", v.start.value());
-  for (const AnonVmaChain& c : v.anon_chain) CHECK(c.vma == &v && c.same_anon_vma.linked(), "area {:#x}: broken anon_vma chain", v.start.value());
-  CHECK((v.file != nullptr) == v.mapping_link.linked(), "area {:#x} is not in its file's list", v.start.value());
+  bool own = !v.anon_vma;
+  for (const AnonVmaChain& c : v.anon_chain) {
+    CHECK(c.vma == &v && c.anon_vma->chains.holds(c), "area {:#x} is not in its anon_vma's tree", v.start.value());
+    own |= c.anon_vma == v.anon_vma;
+  }
+  CHECK(own, "area {:#x} has no chain to its anon_vma", v.start.value());
+  CHECK(v.file ? v.file->page_cache().internals().mappings.holds(v) : !v.in_mappings.linked(), "area {:#x} is not in its file's tree", v.start.value());
   s.tables.for_each(v.start, v.end, [&](VirtAddr a, PhysAddr, Pte pte) {
     if (is_swap(pte)) {
       CHECK(vm.swap().state().valid(slot_of(pte)), "entry of {:#x} is {:#x}", a.value(), pte.raw);
@@ -105,6 +110,48 @@ uint64_t verify_space(const AddressSpace::State& s, Recounts& frames, uint64_t& 
   return committed;
 }
 
+// The trees of the reverse map: each in order, and its elements those that the areas know of, neither more nor fewer.
+void verify_reverse_map(const VirtualMemory::State& state) {
+  struct Seen {
+    size_t chains = 0;
+    unsigned children = 0, active = 0;
+  };
+  std::unordered_map<const AnonVma*, Seen> anon_vmas;  // looked up, never walked: the order is of addresses
+  std::vector<const AnonVma*> in_order;
+  size_t file_areas = 0;
+  bool all_linked = true;  // an area in the making has chains before it is linked; whoever makes one holds a lock
+  for (const AddressSpace::State& s : state.spaces) {
+    all_linked &= !s.locked;
+    for (const Vma* v = s.vmas.first(); v; v = v->tree.next) {
+      file_areas += v->file != nullptr;
+      for (const AnonVmaChain& c : v->anon_chain) {
+        if (anon_vmas[c.anon_vma].chains++ == 0) in_order.push_back(c.anon_vma);
+        anon_vmas[c.anon_vma].active += v->anon_vma == c.anon_vma;
+      }
+    }
+  }
+  for (const AnonVma* a : in_order) ++anon_vmas[a->parent].children;
+  for (const AnonVma* a : in_order) {
+    a->chains.verify([a](const AnonVmaChain& c) { CHECK(c.anon_vma == a, "a chain of area {:#x} is in another anon_vma's tree", c.vma->start.value()); });
+    if (!all_linked) continue;
+    const Seen& seen = anon_vmas[a];
+    CHECK(a->chains.size() == seen.chains, "{} areas in the tree of an anon_vma, {} know of it", a->chains.size(), seen.chains);
+    CHECK(a->num_children == seen.children && a->num_active_vmas == seen.active, "an anon_vma has {} children and {} active areas, counted {} and {}", a->num_children,
+          a->num_active_vmas, seen.children, seen.active);
+  }
+  size_t in_trees = 0;
+  for (const PageCache::State& c : state.caches) {
+    uint64_t writable = 0;
+    c.mappings.verify([&](const Vma& v) {
+      CHECK(v.file && &v.file->page_cache() == &c.cache, "area {:#x} is in another file's tree", v.start.value());
+      writable += has(v.flags, VmFlag::Shared | VmFlag::MayWrite);
+    });
+    CHECK(c.mapped_writable == writable, "{} mappings write to inode {}, counted {}", c.mapped_writable, c.inode_number, writable);
+    in_trees += c.mappings.size();
+  }
+  CHECK(in_trees == file_areas, "{} areas in the trees of files, {} map one", in_trees, file_areas);
+}
+
 }  // namespace
 
 void VirtualMemory::verify(Verify level) const {
@@ -125,6 +172,8 @@ void VirtualMemory::verify(Verify level) const {
   }
   state.lru.verify();
   state.swap.verify();
+
+  verify_reverse_map(state);
 
   Recounts frames;
   uint64_t table_frames = state.kernel_table.tables(), counted_tables = state.kernel_table.counted_tables(), committed = 0;

@@ -48,9 +48,9 @@ Result<Vma*> AddressSpace::State::new_vma(VirtAddr start, VirtAddr end, VmFlag f
   return v;
 }
 
-void AddressSpace::State::link(Vma& v) {
+void AddressSpace::State::link(Vma& v, Vma* copied_from) {
   vmas.insert(v);
-  if (v.file) v.file->page_cache().add_mapping(v);
+  if (v.file) v.file->page_cache().add_mapping(v, copied_from);
 }
 
 void AddressSpace::State::unlink(Vma& v) {
@@ -58,6 +58,17 @@ void AddressSpace::State::unlink(Vma& v) {
   if (v.file) v.file->page_cache().remove_mapping(v);
   unlink_anon_vmas(v);
   delete &v;
+}
+
+void AddressSpace::State::resize(Vma& v, VirtAddr start, VirtAddr end) {
+  // The reverse map's trees are ordered by the pages that areas map, so the area is in none of them while those change (mm/mmap.c: __vma_adjust,
+  // expand_downwards: anon_vma_interval_tree_pre_update_vma, _post_update_vma). Nothing waits meanwhile: whoever looks finds it.
+  for (AnonVmaChain& c : v.anon_chain) c.anon_vma->chains.erase(c);
+  if (v.file) v.file->page_cache().remove_mapping(v);
+  v.page_offset = start < v.start ? v.page_offset - (v.start.vpn() - start.vpn()) : v.index_of(start);
+  vmas.resize(v, start, end);
+  if (v.file) v.file->page_cache().add_mapping(v);
+  for (AnonVmaChain& c : v.anon_chain) c.anon_vma->chains.insert(c);
 }
 
 Result<Vma*> AddressSpace::State::split(Vma& v, VirtAddr at) {
@@ -69,7 +80,7 @@ Result<Vma*> AddressSpace::State::split(Vma& v, VirtAddr at) {
     delete upper;
     return fail(Errno::NoMemory);
   }
-  vmas.resize(v, v.start, at);
+  resize(v, v.start, at);
   link(*upper);
   return upper;
 }
@@ -86,7 +97,7 @@ Vma* AddressSpace::State::merge_around(Vma& v) {
     lower.id = std::min(lower.id, upper.id);
     lower.flags = lower.flags | (upper.flags & VmFlag::SoftDirty);
     unlink(upper);
-    vmas.resize(lower, lower.start, end);
+    resize(lower, lower.start, end);
     return true;
   };
   Vma* result = &v;

@@ -3,12 +3,13 @@
 //   Vma* v = tree.find(address);
 //   auto hole = tree.find_gap_top_down(mib(1), low, mmap_base);
 //
-// An AVL tree whose nodes are the Vmas themselves. It does not own them. Invariant: areas never overlap, and every node's max_gap is the
+// A balanced tree whose nodes are the Vmas themselves. It does not own them. Invariant: areas never overlap, and every node's max_gap is the
 // largest hole directly below an area of its subtree (stack guard gaps are not holes: mm/mmap.c, vm_start_gap).
 #pragma once
 
 #include <optional>
 
+#include "vitro/base/balanced_tree.h"
 #include "vitro/base/types.h"
 #include "vitro/mm/vma.h"
 
@@ -36,14 +37,14 @@ class VmaTree {
   }
   Vma* first() const { return first_; }
   Vma* last() const { return last_; }
-  size_t size() const { return size_; }
+  size_t size() const { return tree_.size(); }
 
   void insert(Vma& v);
   void remove(Vma& v);
   // Moves the ends of `v`; its place in the order must stay the same.
   void resize(Vma& v, VirtAddr start, VirtAddr end);
   // `v`'s flags changed in a way that moves its guard gap.
-  void guard_changed(Vma& v) { update_path(root_, v); }
+  void guard_changed(Vma& v) { Tree::changed(v); }
 
   // The highest hole of `length` bytes inside [low, high): its start (mm/mmap.c: unmapped_area_topdown). Length > 0, page-aligned.
   std::optional<VirtAddr> find_gap_top_down(Bytes length, VirtAddr low, VirtAddr high) const;
@@ -54,17 +55,17 @@ class VmaTree {
   void verify() const;
 
  private:
-  static void update(Vma& v);
-  static Vma* balance(Vma* v);
-  static Vma* insert_at(Vma* at, Vma& v);
-  static Vma* remove_at(Vma* at, Vma& v);
-  static Vma* detach_leftmost(Vma* at, Vma*& leftmost);
-  static void update_path(Vma* at, const Vma& v);
+  struct Gaps {
+    static TreeLink<Vma>& link(Vma& v) { return v.tree.link; }
+    static bool update(Vma& v, const Vma* left, const Vma* right);
+  };
+  using Tree = BalancedTree<Vma, Gaps>;
+  static std::optional<VirtAddr> highest(const Vma* v, uint64_t length, uint64_t low, uint64_t high);
+  static std::optional<VirtAddr> lowest(const Vma* v, uint64_t length, uint64_t low, uint64_t high);
 
-  Vma* root_ = nullptr;
+  Tree tree_;
   Vma* first_ = nullptr;
   Vma* last_ = nullptr;
-  size_t size_ = 0;
   mutable Vma* last_hit_ = nullptr;
 };
 

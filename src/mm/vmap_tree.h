@@ -1,10 +1,11 @@
 // Ranges of the vmalloc area ordered by address, with the largest range of each subtree, so that the lowest hole that is large enough is
-// found in O(log n) (mm/vmalloc.c: subtree_max_size, find_vmap_lowest_match). An AVL tree that does not own its nodes.
+// found in O(log n) (mm/vmalloc.c: subtree_max_size, find_vmap_lowest_match). The tree does not own its nodes.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
+#include "vitro/base/balanced_tree.h"
 #include "vitro/base/types.h"
 #include "vitro/mm/kernel_object.h"
 #include "vitro/mm/vmalloc.h"
@@ -25,10 +26,8 @@ struct Vmalloc::Node {
   VirtAddr pages_area{0};       // a larger one: a vmalloc area itself
 
   // The tree's.
-  Node* left = nullptr;
-  Node* right = nullptr;
+  TreeLink<Node> link;
   uint64_t largest = 0;
-  int height = 1;
 
   uint64_t size() const { return end - start; }
 };
@@ -45,34 +44,29 @@ class Vmalloc::Tree {
   // By Linux's search, whose result is the lowest fit except that, with a large alignment, a hole is passed over where the aligned range
   // might not have fitted (adjust_search_size).
   Node* lowest_fit(uint64_t size, uint64_t align) const;
-  void insert(Node& n) { root_ = insert_at(root_, n); }
-  void remove(Node& n) { root_ = remove_at(root_, n), n.left = n.right = nullptr, n.height = 1; }
+  void insert(Node& n);
+  void remove(Node& n) { tree_.erase(n); }
   // A node's ends have changed, its place in the order has not.
-  void resized(Node& n) { update_path(root_, n); }
-  bool empty() const { return root_ == nullptr; }
-  uint64_t largest() const { return root_ ? root_->largest : 0; }
-  Node* first() const;
+  void resized(Node& n) { Balanced::changed(n); }
+  bool empty() const { return tree_.empty(); }
+  uint64_t largest() const { return tree_.root() ? tree_.root()->largest : 0; }
+  Node* first() const { return tree_.first(); }
   template <class Visit>
-  void for_each(Visit&& visit) const { walk(root_, visit); }
+  void for_each(Visit&& visit) const {
+    for (Node* n = tree_.first(); n; n = Balanced::next(*n)) visit(*n);
+  }
   // Order, balance, sizes; CHECKs.
   void verify() const;
 
  private:
-  static void update(Node& n);
-  static Node* balance(Node* n);
-  static Node* insert_at(Node* at, Node& n);
-  static Node* remove_at(Node* at, Node& n);
-  static Node* detach_first(Node* at, Node*& first);
-  static void update_path(Node* at, const Node& n);
-  template <class Visit>
-  static void walk(Node* n, Visit& visit) {
-    if (!n) return;
-    walk(n->left, visit);
-    visit(*n);
-    walk(n->right, visit);
-  }
+  struct Largest {
+    static TreeLink<Node>& link(Node& n) { return n.link; }
+    static bool update(Node& n, const Node* left, const Node* right);
+  };
+  using Balanced = BalancedTree<Node, Largest>;
+  static Node* lowest(Node* n, uint64_t length, uint64_t size, uint64_t align);
 
-  Node* root_ = nullptr;
+  Balanced tree_;
 };
 
 }  // namespace vitro::mm

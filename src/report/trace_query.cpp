@@ -68,6 +68,7 @@ class Comparison final : public TraceQuery {
   bool matches(const TraceReader::EventType& type, const TraceRecord& r) const override {
     if (field_ == "event") return text(type.name);
     if (field_ == "group") return text(type.group);
+    if (field_ == "system") return text(type.system);
     if (field_ == "comm") return text(r.comm);
     if (field_ == "pid") return number(static_cast<int64_t>(r.pid.value()));
     if (field_ == "cpu") return number(static_cast<int64_t>(r.cpu));
@@ -208,9 +209,9 @@ class Parser {
   // Whether any event could be meant.
   Result<void, UserError> check(const std::string& field, Op op, const std::string& value) const {
     TRY(check_trace_field("--where", field, events_));
-    if (field == "event" || field == "group") {
+    if (field == "event" || field == "group" || field == "system") {
       std::set<std::string, std::less<>> known;
-      for (const auto& type : events_) known.insert(field == "event" ? type.name : type.group);
+      for (const auto& type : events_) known.insert(field == "event" ? type.name : field == "group" ? type.group : type.system);
       const bool pattern = op == Op::Matches;
       const bool found = std::any_of(known.begin(), known.end(), [&](const std::string& k) { return pattern ? glob_match(value, k) : k == value; });
       if (!found && (pattern || op == Op::Equal || op == Op::NotEqual))
@@ -246,13 +247,8 @@ class Parser {
 };
 
 void append_value(std::string& out, FieldFormat format, const TraceValue& v) {
-  switch (format) {
-    case FieldFormat::Hex: fmt::format_to(std::back_inserter(out), "0x{:x}", v.number); break;
-    case FieldFormat::Unsigned: fmt::format_to(std::back_inserter(out), "{}", v.number); break;
-    default:
-      if (is_text(format)) out += v.text;
-      else fmt::format_to(std::back_inserter(out), "{}", static_cast<int64_t>(v.number));
-  }
+  if (is_text(format)) out += v.text;
+  else append_trace_value(out, format, v);
 }
 
 }  // namespace
@@ -261,7 +257,7 @@ Result<std::unique_ptr<TraceQuery>, UserError> TraceQuery::parse(std::string_vie
 
 Result<void, UserError> check_trace_field(std::string_view what, std::string_view field, EventTypes events) {
   std::set<std::string, std::less<>> known(std::begin(kCommonFields), std::end(kCommonFields));
-  known.insert("group");
+  known.insert("group"), known.insert("system");
   for (const auto& type : events)
     for (const auto& f : type.fields) known.insert(f.name);
   if (known.contains(field)) return {};
@@ -271,6 +267,7 @@ Result<void, UserError> check_trace_field(std::string_view what, std::string_vie
 std::string field_text(std::string_view field, const TraceReader::EventType& type, const TraceRecord& r) {
   if (field == "event") return type.name;
   if (field == "group") return type.group;
+  if (field == "system") return type.system;
   if (field == "comm") return std::string(r.comm);
   if (field == "pid") return std::to_string(r.pid.value());
   if (field == "cpu") return std::to_string(r.cpu);
@@ -347,7 +344,7 @@ void append_json_event(std::string& out, const TraceReader::EventType& type, con
     std::string value;
     append_value(value, field.format, r.values[i]);
     // Addresses as text: a double, which JSON's readers use, cannot hold them.
-    if (is_text(field.format) || field.format == FieldFormat::Hex) append_json_text(out, value);
+    if (field.format != FieldFormat::Unsigned && field.format != FieldFormat::Signed) append_json_text(out, value);
     else out += value;
   }
   out += "}}";

@@ -39,6 +39,7 @@ Result<long> finish_read(Context& c, fs::File& file, Result<size_t> n) {
   if (*n > 0) fs::notify(file, fs::kNotifyAccess);
   c.task.io_rchar += *n;
   charge_copy(c, *n);
+  if (file.is_generated()) c.kernel.clock().advance(Nanoseconds{c.kernel.timing().generate_per_kib.value() * *n / 1024});
   return static_cast<long>(*n);
 }
 
@@ -58,7 +59,7 @@ Result<long> finish_write(Context& c, fs::File& file, Result<size_t> n) {
 bool nothing_to_do(fs::File& file, uint64_t count) {
   if (count != 0) return false;
   const uint32_t type = type_of(file);
-  return type == fs::kRegular || type == fs::kFifo || type == fs::kCharDevice;
+  return type == fs::kFifo || type == fs::kCharDevice;
 }
 
 // fs/read_write.c: rw_verify_area.

@@ -9,6 +9,12 @@ equal "exit status" 7 "$("$vitro" run -- $bb sh -c 'exit 7'; echo $?)"
 equal "a signal is 128 plus its number" 137 "$("$vitro" run -- $bb sh -c 'kill -9 $$'; echo $?)"
 equal "a variable is set" "v=1" "$("$vitro" run --env v=1 -- $bb env | grep ^v=)"
 equal "the guest's standard error is its own" "err" "$("$vitro" run -- $bb sh -c 'echo err >&2' 2>&1 >/dev/null)"
+echo text >"$scratch/named"
+chmod 755 "$scratch"; chmod 644 "$scratch/named"
+hidden() { (cd / && "$vitro" run -- $bb "$@" 2>&1 >/dev/null) | grep -c "$scratch/named is on the host.*--bind"; }
+equal "a host file that a failing program may have missed" 1 "$(hidden cat "$scratch/named")"
+equal "not where it could do without" 0 "$(hidden sh -c "cat $scratch/named || true")"
+equal "and not where it made it itself" 0 "$(hidden sh -c "mkdir -p $scratch; echo own >$scratch/named; exit 1")"
 refused "no command"
 refused "no program" run
 refused "an unknown command" fly

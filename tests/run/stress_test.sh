@@ -18,6 +18,8 @@ stress() {  # stress SEED OPTIONS... -- ARGUMENTS...: everything it wrote is the
 }
 for seed in $(seq "${range%-*}" "${range#*-}"); do
   stress "$seed" --ram 16M --disk 64M --
+  stress "$seed" --ram 8M --swap 32M --
+  stress "$seed" --ram 8M --disk 16M --
   stress "$seed" --ram 24M --disk 64M --swap 32M --
   stress "$seed" --ram 32M --disk 64M --swap 4M --
   stress "$seed" --ram 16M --disk 64M --swap 64M --

@@ -27,25 +27,31 @@ enum class Event : uint8_t {
   MmFilemapAdd, MmFilemapDelete, BlockIssue, BlockComplete, OomMarkVictim,
   MmVmscanKswapdSleep, MmVmscanKswapdWake, MmVmscanWakeupKswapd, MmVmscanDirectReclaimBegin, MmVmscanDirectReclaimEnd, MmVmscanLruIsolate,
   MmVmscanLruShrinkInactive, MmVmscanLruShrinkActive, MmVmscanWriteFolio, MmVmscanThrottled, SwapOut, SwapIn,
+  MmShrinkSlabStart, MmShrinkSlabEnd, OomScoreAdjUpdate, OomWakeReaper, OomStartTaskReaping, OomFinishTaskReaping, OomSkipTaskReaping, OomReclaimRetryZone,
+  WritebackDirtyFolio, FolioWaitWriteback, WritebackStart, WritebackWritten, WritebackPagesWritten, WritebackWakeBackground,
+  WritebackSingleInodeStart, WritebackSingleInode, GlobalDirtyState, BdiDirtyRatelimit, BalanceDirtyPages,
   Count,
 };
 inline constexpr size_t kEventCount = static_cast<size_t>(Event::Count);
 
-// How a value prints: NAME=VALUE, where Linux's event has nothing else. Word: text as is; Quoted: text in double quotes; ColonSigned and
-// ColonText: NAME:VALUE; Parentheses: (VALUE).
-enum class FieldFormat : uint8_t { Hex, Unsigned, Signed, Word, Quoted, ColonSigned, ColonText, Parentheses };
-inline constexpr FieldFormat kLastFieldFormat = FieldFormat::Parentheses;
-constexpr bool is_text(FieldFormat f) { return f == FieldFormat::Word || f == FieldFormat::Quoted || f == FieldFormat::ColonText; }
-constexpr bool is_signed(FieldFormat f) { return f == FieldFormat::Signed || f == FieldFormat::ColonSigned || f == FieldFormat::Parentheses; }
+// How a value prints. Hex has 0x in front; Word: text as is; Quoted: text in double quotes; Device: a device number as MAJOR:MINOR; BlockDevice: as
+// MAJOR,MINOR.
+enum class FieldFormat : uint8_t { Hex, Unsigned, Signed, Word, Quoted, BareHex, Device, BlockDevice };
+inline constexpr FieldFormat kLastFieldFormat = FieldFormat::BlockDevice;
+constexpr bool is_text(FieldFormat f) { return f == FieldFormat::Word || f == FieldFormat::Quoted; }
+constexpr bool is_signed(FieldFormat f) { return f == FieldFormat::Signed; }
 
 struct TraceField {
   const char* name;
   FieldFormat format;
+  const char* before = nullptr;  // what stands in front of the value where that is not " NAME=" (Linux's TP_printk)
+  const char* after = "";
 };
 
 struct TraceEventSpec {
-  const char* name;   // as ftrace prints it: page_fault_user
-  const char* group;  // what --trace calls it: page-fault
+  const char* name;    // as ftrace prints it: page_fault_user
+  const char* group;   // what --trace calls it: page-fault
+  const char* system;  // the directory Linux has it in (events/SYSTEM): exceptions
   std::span<const TraceField> fields;
 };
 const TraceEventSpec& trace_event_spec(Event e);
@@ -81,6 +87,8 @@ class TraceSink {
   virtual bool failed() const = 0;
 };
 
+// One value as that line has it. `for_nothing`: in place of an empty Word.
+void append_trace_value(std::string& out, FieldFormat format, const TraceValue& value, std::string_view for_nothing = {});
 // Renders one record as ftrace's text line, with the newline. `spec`: the record's description, where it is not this program's own.
 void append_trace_line(std::string& out, const TraceRecord& record, const TraceEventSpec& spec);
 inline void append_trace_line(std::string& out, const TraceRecord& record) { append_trace_line(out, record, trace_event_spec(record.event)); }
@@ -92,7 +100,8 @@ class Tracer {
  public:
   bool enabled(Event e) const { return enabled_[static_cast<size_t>(e)]; }
   bool any_enabled() const { return sink_ != nullptr; }
-  // `list`: event or group names separated by commas, `*` and `?` as in a shell. The error names the first that matches nothing.
+  // `list`: names of events, of groups or of Linux's systems, and SYSTEM:EVENT, separated by commas; `*` and `?` as in a shell. The error names the
+  // first that matches nothing.
   Result<void, UserError> enable(std::string_view list);
   void set_sink(std::unique_ptr<TraceSink> sink) { sink_ = std::move(sink); }
   TraceSink* sink() const { return sink_.get(); }
@@ -101,6 +110,7 @@ class Tracer {
   void set_task(Pid pid, std::string_view comm);
   void set_clock(Nanoseconds (*now)(const void*), const void* clock) { now_ = now, clock_ = clock; }
   void set_cpu(unsigned cpu) { cpu_ = cpu; }
+  std::string_view comm() const { return comm_.data(); }
 
   void emit(Event e, std::initializer_list<TraceValue> values);
   // The names of the last events emitted, for a crash report, oldest first.

@@ -36,9 +36,10 @@ class TraceReader {
   struct Field {
     std::string name;
     FieldFormat format;
+    std::string before, after;
   };
   struct EventType {
-    std::string name, group;
+    std::string name, group, system;
     std::vector<Field> fields;
     std::vector<TraceField> raw_fields;  // points into `fields`
     TraceEventSpec spec{};               // points into the above

@@ -77,6 +77,8 @@ class File : public mm::MappedFile, public std::enable_shared_from_this<File> {
   virtual Result<std::shared_ptr<mm::MappedFile>> map(bool shared);
   // True where seek has no meaning (pipe, terminal).
   virtual bool is_stream() const { return false; }
+  // True where contents are made up as they are read (/proc, /sys), which costs more than copying.
+  virtual bool is_generated() const { return false; }
   // fcntl(F_GETPIPE_SZ), fcntl(F_SETPIPE_SZ): the pipe's capacity in bytes. BadFile where this is no pipe; Busy, NotPermitted, Invalid.
   virtual Result<uint64_t> pipe_size() { return fail(Errno::BadFile); }
   virtual Result<uint64_t> set_pipe_size(uint64_t bytes, bool privileged) { return fail(Errno::BadFile); }

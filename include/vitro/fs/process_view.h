@@ -94,6 +94,16 @@ struct PressureView {
   } cpu, io, memory;
 };
 
+enum class PressureResource : uint8_t { Io, Memory, Cpu };
+// What somebody asked of a pressure file: to be told when tasks lose more than so much of a window of time. Goes with the open file that asked.
+class PressureTrigger {
+ public:
+  virtual ~PressureTrigger() = default;
+  virtual WaitQueue& happened() = 0;
+  // Whether it happened since the last call.
+  virtual bool take_event() = 0;
+};
+
 struct SystemView {
   Nanoseconds uptime{0}, idle{0};
   uint64_t boot_time = 0;                 // seconds since 1970
@@ -143,6 +153,9 @@ class ProcessTable {
   virtual Status set_comm(Pid task, std::string_view comm) = 0;
   virtual Status set_oom_score_adj(Pid process, int adj) = 0;
   virtual std::string kernel_log() const = 0;                     // for /dev/kmsg and dmesg
+  // `text`: "some THRESHOLD WINDOW" or "full ...", in microseconds. Invalid: no such thing, a window outside 0.5 to 10 s, or, for the unprivileged, one
+  // that is no multiple of 2 s (kernel/sched/psi.c: psi_trigger_create).
+  virtual Result<std::unique_ptr<PressureTrigger>> add_pressure_trigger(PressureResource resource, std::string_view text, bool privileged) = 0;
   virtual std::string hostname() const = 0;
   virtual Status set_hostname(std::string_view name) = 0;
 };

@@ -30,12 +30,21 @@ using TextWriter = std::function<Status(std::string_view)>;
 // Random access for large binary files (pagemap, kpageflags, mem): fills `out` from `offset`; returns bytes (0: end).
 using BinaryReader = std::function<Result<size_t>(uint64_t offset, std::span<std::byte> out)>;
 
+// What belongs to one open file and not to all that are open.
+class OpenSession {
+ public:
+  virtual ~OpenSession() = default;
+  virtual Status write(std::string_view text) = 0;
+  virtual unsigned poll(PollTable* table) = 0;  // as File::poll
+};
+
 struct PseudoEntry {
   uint32_t mode = 0444;                 // type and permission bits
   uint32_t uid = 0, gid = 0;
   TextReader read;
   TextWriter write;
   BinaryReader read_binary;
+  std::function<std::unique_ptr<OpenSession>(const Credentials& opener)> session;  // takes what is written in place of `write`
   std::function<Result<std::string>()> link;                 // symbolic link's text
   std::function<std::shared_ptr<File>()> magic;              // magic link's object
   std::shared_ptr<PseudoDirectory> directory;

@@ -11,7 +11,7 @@ class VfsShrinker final : public mm::Shrinker {
  public:
   // `pressure`: vm.vfs_cache_pressure, read each time.
   VfsShrinker(Vfs& vfs, const int& pressure) : vfs_(vfs), pressure_(pressure) {}
-  std::string name() const override { return "sb"; }
+  std::string name() const override { return "super_cache_scan"; }
   uint64_t count(mm::Gfp gfp) override;
   std::optional<uint64_t> scan(uint64_t n, mm::Gfp gfp) override;
   uint64_t batch() const override { return 1024; }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "vitro/base/result.h"
+#include "vitro/base/trace.h"
 #include "vitro/base/types.h"
 #include "vitro/hw/clock.h"
 #include "vitro/hw/timing_model.h"
@@ -57,6 +58,8 @@ class Disk {
   // Forgets the contents of whole sectors: they read as zero and cost no host memory.
   virtual void discard(uint64_t sector, uint64_t sectors) = 0;
   virtual const DiskCounters& counters() const = 0;
+  // Block events from now on, under this device number.
+  virtual void set_tracer(Tracer& tracer, uint64_t device) = 0;
 };
 
 // A disk whose contents are the host's file `path`, made (sparse) where it does not exist or is empty; locked until the disk is destroyed. `size`:

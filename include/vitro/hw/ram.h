@@ -24,7 +24,7 @@ class HostPages;
 
 class Ram {
  public:
-  static constexpr Bytes kMinimum = mib(16);
+  static constexpr Bytes kMinimum = mib(8);
   static constexpr Bytes kMaximum{uint64_t{1} << kPhysicalBits};
 
   // Maps `size` bytes (a multiple of 4 KiB). Errors: too small, too large, or more than the host can map.

@@ -23,6 +23,7 @@ struct TimingModel {
   Nanoseconds reclaim_scan{150};        // look at one page at the end of its list
   Nanoseconds reclaim_unmap{400};       // find its entries, clear them, drop the translations
   Nanoseconds copy_per_kib{60};         // kernel copies to and from user memory
+  Nanoseconds generate_per_kib{5'000};  // the kernel prints what a file of /proc or /sys has to say
   Nanoseconds kmap{60};                 // a new pkmap slot for a frame of high memory
   Nanoseconds kmap_atomic{30};          // a CPU's own slot: write the entry, INVLPG
   Nanoseconds kmap_flush{500};          // clear all unused pkmap slots and flush the TLBs

@@ -209,6 +209,7 @@ class Kernel final : public Blocking, public hw::FaultService, public mm::FaultO
   Status set_comm(Pid task, std::string_view comm) override;
   Status set_oom_score_adj(Pid process, int adj) override;
   std::string kernel_log() const override;
+  Result<std::unique_ptr<fs::PressureTrigger>> add_pressure_trigger(fs::PressureResource resource, std::string_view text, bool privileged) override;
   std::string hostname() const override;
   Status set_hostname(std::string_view name) override;
 

@@ -79,6 +79,8 @@ class Machine {
   Result<void, UserError> offer(const std::string& host, const std::string& guest);
   // Programs that the command line names by absolute path are offered, file by file, where nothing else shows them.
   Result<void, UserError> offer_named_programs(const Program& program);
+  // For a program that failed: what the command line names, the host has and the guest has not.
+  void explain_missing();
   std::string find_program(const std::string& name);
   std::vector<std::string> environment() const;
 
@@ -101,6 +103,7 @@ class Machine {
   std::unique_ptr<kernel::SyscallTable> syscalls_;
   std::unique_ptr<kernel::Kernel> kernel_;
   std::function<bool()> interrupt_handler_;
+  std::vector<std::string> named_elsewhere_;   // existing host paths on the command line that are not offered
 };
 
 }  // namespace vitro::machine

@@ -86,6 +86,9 @@ inline constexpr uint8_t kFramePoison = 0xaa;  // PAGE_POISON of include/linux/p
 // All descriptors, indexed by frame number; the array is mapped lazily so that a 64 GiB machine starts without touching all of it.
 // Descriptors never touched read as a zero-filled Frame: state Reserved is 0 for that reason (see Frame). A few descriptors beyond size() exist
 // and stay Reserved, so that looking at the buddy of the last block needs no bounds check.
+// Where Linux has the frame's struct page (vmemmap with 4 levels, without KASLR): for traces, which name frames by it.
+constexpr uint64_t descriptor_address(Pfn f) { return 0xffff'ea00'0000'0000 + f.value() * 64; }
+
 class FrameTable {
  public:
   explicit FrameTable(Pages frames);

@@ -21,7 +21,7 @@ struct Vma;
 class PageCache {
  public:
   // `state`: FileCache, Shmem or BlockCache. Shmem pages have no storage below them: `backing.read_pages` is not called for a hole, it is zero-filled.
-  PageCache(VirtualMemory& vm, FileBacking& backing, FrameState state, uint64_t inode_number);
+  PageCache(VirtualMemory& vm, FileBacking& backing, FrameState state, uint64_t inode_number, uint64_t device = 0);
   ~PageCache();  // drops all pages without writing them back; no mapping may be left
   PageCache(const PageCache&) = delete;
   PageCache& operator=(const PageCache&) = delete;
@@ -77,8 +77,9 @@ class PageCache {
   FrameState state() const;
   FileBacking& backing();
 
-  // The mappings of this file (i_mmap), for truncation and reverse mapping. Called by AddressSpace.
-  void add_mapping(Vma& vma);
+  // The mappings of this file (i_mmap), for truncation and reverse mapping. Called by AddressSpace, also around a change of the pages that an
+  // area maps. `beside`: an area of the same pages that it follows (mm/interval_tree.c: vma_interval_tree_insert_after).
+  void add_mapping(Vma& vma, Vma* beside = nullptr);
   void remove_mapping(Vma& vma);
   bool mapped() const;
   bool mapped_for_writing() const;  // shared, by somebody who may write

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "vitro/base/balanced_tree.h"
+#include "vitro/base/interval_tree.h"
 #include "vitro/base/intrusive_list.h"
 #include "vitro/base/types.h"
 #include "vitro/mm/kernel_object.h"
@@ -37,7 +39,8 @@ constexpr bool has_any(VmFlag flags, VmFlag bits) { return (flags & bits) != VmF
 struct AnonVmaChain {
   Vma* vma = nullptr;
   AnonVma* anon_vma = nullptr;
-  ListLink same_vma, same_anon_vma;
+  ListLink same_vma;
+  IntervalLink<AnonVmaChain> in_anon_vma;  // by the pages of `vma`
   SlabObject memory;
 };
 
@@ -51,11 +54,12 @@ struct Vma {
   AnonVma* anon_vma = nullptr;         // set at the first private page
   AddressSpace* space = nullptr;
   SlabObject memory;                   // its vm_area_struct
-  ListLink mapping_link;               // PageCache's list of mappings
+  IntervalLink<Vma> in_mappings;       // PageCache's mappings, by pages
   IntrusiveList<AnonVmaChain, &AnonVmaChain::same_vma> anon_chain;
 
   Bytes length() const { return end - start; }
   Pages pages() const { return length().pages_down(); }
+  PageIndex last_page() const { return page_offset + (pages() - Pages{1}); }
   bool contains(VirtAddr a) const { return a >= start && a < end; }
   bool anonymous() const { return !file && !special; }  // vma_is_anonymous
   bool shared() const { return has(flags, VmFlag::Shared); }
@@ -64,15 +68,25 @@ struct Vma {
   // Private memory whose pages are copied when written (mm/internal.h: is_cow_mapping).
   bool copy_on_write() const { return (flags & (VmFlag::Shared | VmFlag::MayWrite)) == VmFlag::MayWrite; }
 
-  // VmaTree's links: an AVL tree threaded in address order; `max_gap` is the largest hole below any area of the subtree.
+  // VmaTree's: threaded in address order; `max_gap` is the largest hole below any area of the subtree.
   struct TreeLinks {
-    Vma* left = nullptr;
-    Vma* right = nullptr;
+    TreeLink<Vma> link;
     Vma* previous = nullptr;
     Vma* next = nullptr;
     uint64_t max_gap = 0;
-    int height = 1;
   } tree;
+};
+
+// How the reverse map finds areas: by the pages that they map (mm/interval_tree.c).
+struct ChainPages {
+  static IntervalLink<AnonVmaChain>& link(AnonVmaChain& c) { return c.in_anon_vma; }
+  static uint64_t first(const AnonVmaChain& c) { return c.vma->page_offset.value(); }
+  static uint64_t last(const AnonVmaChain& c) { return c.vma->last_page().value(); }
+};
+struct MappedPages {
+  static IntervalLink<Vma>& link(Vma& v) { return v.in_mappings; }
+  static uint64_t first(const Vma& v) { return v.page_offset.value(); }
+  static uint64_t last(const Vma& v) { return v.last_page().value(); }
 };
 
 }  // namespace vitro::mm

@@ -38,6 +38,10 @@ class Writeback {
   void set_clock(hw::Clock* clock);
   hw::Clock* clock() const { return clock_; }
 
+  // The device that all of it goes to, for traces (a Linux bdi is called by it).
+  void set_device(uint64_t number) { device_ = number; }
+  uint64_t device() const { return device_; }
+
   // Pages (global_dirtyable_memory, domain_dirty_limits).
   struct Limits {
     uint64_t dirtyable = 0, threshold = 0, background = 0;
@@ -77,8 +81,15 @@ class Writeback {
   uint64_t room_below(const Limits& l) const;
   double position_ratio(const Limits& l, uint64_t dirty) const;
 
+  // Why the flusher writes (enum wb_reason).
+  enum class Reason : uint8_t { Background, Vmscan, Periodic };
+  uint64_t write_for(Reason reason, int64_t left, uint64_t pages, std::optional<Nanoseconds> dirtied_before = std::nullopt);
+  void wake_for_background();
+  uint64_t jiffies(Nanoseconds t) const;
+
   VirtualMemory& vm_;
   hw::Clock* clock_ = nullptr;
+  uint64_t device_ = 0;
   WritebackTunables tunables_;
 
   // The flusher.

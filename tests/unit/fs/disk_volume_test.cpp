@@ -43,6 +43,7 @@ class RecordingDisk final : public hw::Disk {
   // What is discarded may still read as it was: the hardest case for whoever relies on it.
   void discard(uint64_t, uint64_t) override {}
   const hw::DiskCounters& counters() const override { return below_->counters(); }
+  void set_tracer(Tracer&, uint64_t) override {}
 
   bool recording = false;
   std::vector<Write> log;

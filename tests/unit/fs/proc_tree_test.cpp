@@ -52,6 +52,7 @@ class FakeProcesses final : public ProcessTable {
     return {};
   }
   std::string kernel_log() const override { return {}; }
+  Result<std::unique_ptr<PressureTrigger>> add_pressure_trigger(PressureResource, std::string_view, bool) override { return fail(Errno::Invalid); }
   std::string hostname() const override { return host; }
   Status set_hostname(std::string_view name) override {
     host = name;

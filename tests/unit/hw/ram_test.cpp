@@ -14,12 +14,12 @@ std::string refusal(Bytes size) {
 }
 
 TEST(Ram, RefusesSizesThatAMachineCannotHave) {
-  EXPECT_EQ(refusal(mib(16) - Bytes{kPageSize}), "16380 KiB of RAM is too little");
+  EXPECT_EQ(refusal(mib(8) - Bytes{kPageSize}), "8188 KiB of RAM is too little");
   EXPECT_EQ(refusal(Bytes{0}), "0 bytes of RAM is too little");
   EXPECT_EQ(refusal(gib(1024) + Bytes{kPageSize}), "1073741828 KiB of RAM is too much");
   EXPECT_EQ(refusal(Bytes{UINT64_MAX}), "18446744073709551615 bytes of RAM is too much");
-  EXPECT_EQ(refusal(mib(16) + Bytes{512}), "16777728 bytes of RAM is no whole number of pages");
-  EXPECT_EQ(refusal(mib(16)), "");
+  EXPECT_EQ(refusal(mib(8) + Bytes{512}), "8389120 bytes of RAM is no whole number of pages");
+  EXPECT_EQ(refusal(mib(8)), "");
 }
 
 TEST(Ram, SixtyFourGibCostNothingUntilTouched) {

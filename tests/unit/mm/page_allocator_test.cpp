@@ -229,9 +229,9 @@ TEST(PageAllocator, TracesAllocationsAndFrees) {
   m.pages.free(f);
   ASSERT_EQ(m.trace.size(), 2u);
   char expected[200];
-  std::snprintf(expected, sizeof expected, "mm_page_alloc: pfn=0x%lx order=0 migratetype=1 gfp_flags=GFP_HIGHUSER_MOVABLE|__GFP_ZERO", f.value());
+  std::snprintf(expected, sizeof expected, "mm_page_alloc: page=%lx pfn=0x%lx order=0 migratetype=1 gfp_flags=GFP_HIGHUSER_MOVABLE|__GFP_ZERO", descriptor_address(f), f.value());
   EXPECT_EQ(m.trace[0], expected);
-  std::snprintf(expected, sizeof expected, "mm_page_free: pfn=0x%lx order=0", f.value());
+  std::snprintf(expected, sizeof expected, "mm_page_free: page=%lx pfn=0x%lx order=0", descriptor_address(f), f.value());
   EXPECT_EQ(m.trace[1], expected);
 }
 

@@ -14,8 +14,8 @@ struct TraceQueryTest : testing::Test {
   TraceQueryTest() {
     for (const Event e : {Event::TlbMiss, Event::SysExit, Event::TlbFlush}) {
       const TraceEventSpec& spec = trace_event_spec(e);
-      TraceReader::EventType type{spec.name, spec.group, {}, {}, spec};
-      for (const TraceField& f : spec.fields) type.fields.push_back({f.name, f.format});
+      TraceReader::EventType type{spec.name, spec.group, spec.system, {}, {}, spec};
+      for (const TraceField& f : spec.fields) type.fields.push_back({f.name, f.format, {}, {}});
       types.push_back(type);
     }
   }
