@@ -10,7 +10,7 @@ endif()
 
 # vitro_layer(NAME [LOWER...]): lower layers come along transitively.
 function(vitro_layer name)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp ${CMAKE_SOURCE_DIR}/src/${name}/*/*.cpp)
   set(target vitro_${name})
   if(sources)
     add_library(${target} STATIC ${sources})

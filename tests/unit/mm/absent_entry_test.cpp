@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "mm/page_table.h"
+#include "mm/space/page_table.h"
 
 namespace vitro::mm {
 namespace {

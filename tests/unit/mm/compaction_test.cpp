@@ -1,7 +1,7 @@
 // Compaction: moving pages that are in use without anybody noticing, and the large blocks that come of it.
 #include "vitro/mm/compaction.h"
 
-#include "mm/migrate.h"
+#include "mm/physical/migrate.h"
 #include "virtual_memory_rig.h"
 #include "vitro/base/rng.h"
 

@@ -1,5 +1,5 @@
 // FrameIndex against an ordered map.
-#include "mm/frame_index.h"
+#include "mm/cache/frame_index.h"
 
 #include "unit/mm/virtual_memory_rig.h"
 #include "vitro/base/rng.h"

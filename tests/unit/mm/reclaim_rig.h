@@ -1,8 +1,8 @@
 // A small machine that reclaims: VirtualMemoryRig with a task of its own and, where asked for, a swap disk. Nothing waits: the disk answers at once.
 #pragma once
 
-#include "mm/reclaim_state.h"
-#include "mm/swap_state.h"
+#include "mm/reclaim/reclaim_state.h"
+#include "mm/swap/swap_state.h"
 #include "unit/mm/virtual_memory_rig.h"
 #include "vitro/hw/clock.h"
 #include "vitro/hw/disk.h"

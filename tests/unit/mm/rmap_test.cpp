@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "mm/rmap_walk.h"
+#include "mm/space/rmap_walk.h"
 #include "unit/mm/virtual_memory_rig.h"
 #include "vitro/base/rng.h"
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "mm/virtual_memory_state.h"
+#include "mm/space/virtual_memory_state.h"
 #include "vitro/hw/mmu.h"
 #include "vitro/hw/ram.h"
 #include "vitro/mm/address_space.h"

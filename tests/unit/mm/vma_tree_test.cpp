@@ -1,5 +1,5 @@
 // VmaTree against a plain ordered map.
-#include "mm/vma_tree.h"
+#include "mm/space/vma_tree.h"
 
 #include <gtest/gtest.h>
 

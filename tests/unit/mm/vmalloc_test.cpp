@@ -3,7 +3,7 @@
 
 #include <map>
 
-#include "mm/tlb_gather.h"
+#include "mm/space/tlb_gather.h"
 #include "virtual_memory_rig.h"
 #include "vitro/base/rng.h"
 #include "vitro/mm/kernel_stacks.h"
