@@ -1,4 +1,4 @@
-# One static library a layer, from src/<layer>/*.cpp, with the public headers in include/vitro/<layer>/.
+# One static library a layer, from src/<layer>/ and the folders in it, with the public headers in include/vitro/<layer>/.
 add_library(vitro_options INTERFACE)
 target_compile_options(vitro_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers -Wno-unused-parameter $<$<CONFIG:Debug>:-Og>)
 if(VITRO_SANITIZE)
