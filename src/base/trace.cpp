@@ -126,7 +126,7 @@ constexpr TraceEventSpec kEvents[] = {
     {"start_task_reaping", "oom", "oom", kPid},
     {"finish_task_reaping", "oom", "oom", kPid},
     {"skip_task_reaping", "oom", "oom", kPid},
-    {"reclaim_retry_zone", "oom", "oom", kRetryZone},
+    {"reclaim_retry_zone", "reclaim", "oom", kRetryZone},
     {"writeback_dirty_folio", "writeback", "writeback", kDirtyFolio},
     {"folio_wait_writeback", "writeback", "writeback", kDirtyFolio},
     {"writeback_start", "writeback", "writeback", kWritebackWork},
@@ -179,10 +179,11 @@ class TextTraceSink final : public TraceSink {
   int error_ = 0;
 };
 
-bool matches(std::string_view pattern, const TraceEventSpec& e) {
+bool named(std::string_view pattern, const TraceEventSpec& e) { return glob_match(pattern, e.group) || glob_match(pattern, e.name); }
+bool in_system(std::string_view pattern, const TraceEventSpec& e) {
   const size_t colon = pattern.find(':');
-  if (colon != std::string_view::npos) return glob_match(pattern.substr(0, colon), e.system) && glob_match(pattern.substr(colon + 1), e.name);
-  return glob_match(pattern, e.group) || glob_match(pattern, e.system) || glob_match(pattern, e.name);
+  if (colon == std::string_view::npos) return glob_match(pattern, e.system);
+  return glob_match(pattern.substr(0, colon), e.system) && glob_match(pattern.substr(colon + 1), e.name);
 }
 
 }  // namespace
@@ -245,9 +246,13 @@ Result<void, UserError> Tracer::enable(std::string_view list) {
     const std::string_view pattern = list.substr(0, comma);
     list = comma == std::string_view::npos ? std::string_view{} : list.substr(comma + 1);
     if (pattern.empty()) continue;
+    // A group goes before a system of the same name, which may have more.
     bool matched = false;
-    for (size_t i = 0; i < kEventCount; ++i)
-      if (matches(pattern, kEvents[i])) enabled_.set(i), matched = true;
+    for (const auto matches : {&named, &in_system}) {
+      if (matched) break;
+      for (size_t i = 0; i < kEventCount; ++i)
+        if (matches(pattern, kEvents[i])) enabled_.set(i), matched = true;
+    }
     if (!matched) {
       std::string groups;
       for (const TraceEventSpec& e : kEvents)

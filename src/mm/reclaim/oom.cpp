@@ -128,7 +128,7 @@ void OomKiller::run_reaper(const std::function<bool()>& should_stop) {
     };
     const Nanoseconds from = r.now() + kReaperDelay;
     while (!should_stop() && find() && r.now() < from) (void)vm_.blocking()->wait(reaper_wait_, Interruptible::Yes, from);
-    TRACE(vm_.tracer(), Event::OomWakeReaper, next.pid.value());
+    if (find()) TRACE(vm_.tracer(), Event::OomWakeReaper, next.pid.value());
     for (unsigned tries = 0; tries < kReaperTries && !should_stop(); ++tries) {
       const auto t = find();
       if (!t || reap(*t->space, *t)) break;
