@@ -167,14 +167,16 @@ void TaskDirectory::add_memory_files() {
   text(
       "clear_refs", [](View) -> Text { return std::string(); }, 0200,
       [](View p, std::string_view bytes) -> Status {
-        // 1: all references; 5: the high-water mark. 2, 3 and 4 would tell kinds of pages apart, which is not kept.
-        const int64_t what = TRY(parse_tunable(bytes, 1, 5));
-        if (what != 1 && what != 5) return fail(Errno::Invalid);
+        const int64_t what = TRY(parse_tunable(bytes, 1, 5));  // enum clear_refs_types
         if (!p.space) return {};
-        if (what == 1)
-          p.space->clear_references();
-        else
-          p.space->reset_hiwater();
+        using References = mm::AddressSpace::References;
+        switch (what) {
+          case 1: p.space->clear_references(References::All); break;
+          case 2: p.space->clear_references(References::Anonymous); break;
+          case 3: p.space->clear_references(References::Mapped); break;
+          case 4: p.space->clear_soft_dirty(); break;
+          default: p.space->reset_hiwater();
+        }
         return {};
       });
 }

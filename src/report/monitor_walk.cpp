@@ -35,7 +35,7 @@ std::string pte_flags_text(Pte entry, bool leaf, hw::Level level) {
   };
   constexpr Bit kBits[] = {{Pte::kPresent, "present"}, {Pte::kWritable, "rw"}, {Pte::kUser, "user"}, {Pte::kWriteThrough, "pwt"},
                            {Pte::kCacheDisable, "pcd"}, {Pte::kAccessed, "accessed"}, {Pte::kDirty, "dirty"}, {Pte::kLarge, "ps"},
-                           {Pte::kGlobal, "global"}, {Pte::kSoft1, "soft1"}, {Pte::kSoft2, "soft2"}, {Pte::kSoft3, "soft3"}, {Pte::kNoExecute, "nx"}};
+                           {Pte::kGlobal, "global"}, {Pte::kSoft1, "soft1"}, {Pte::kSoft2, "soft2"}, {Pte::kNoExecute, "nx"}, {Pte::kSoft3, "soft-dirty"}};
   std::string text;
   for (const Bit& b : kBits) {
     if (!(entry.raw & b.bit)) continue;

@@ -229,7 +229,11 @@ class AddressSpace {
   NumaMapEntry numa_map(const Vma& vma) const;
   // One word of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
   uint64_t pagemap_entry(Vpn page) const;
-  void clear_references();  // /proc/PID/clear_refs
+  // /proc/PID/clear_refs: forgets that pages were used, all, of areas without a file, or of those with one; or that they were written to, which
+  // pagemap tells (Documentation/admin-guide/mm/soft-dirty.rst).
+  enum class References : uint8_t { All, Anonymous, Mapped };
+  void clear_references(References which);
+  void clear_soft_dirty();
 
   VirtualMemory& vm();
   const VirtualMemory& vm() const;

@@ -21,7 +21,7 @@ void map_private_page(FaultContext& f, const PrivatePage& p) {
   Rmap::add_new_anonymous(f.vm(), p.frame, *f.vma, f.page);
   ++f.space.usage.rss_anon;
   uint64_t bits = entry_bits(*f.vma);
-  if (has(f.vma->flags, VmFlag::Write)) bits |= Pte::kWritable | Pte::kDirty;
+  if (has(f.vma->flags, VmFlag::Write)) bits |= Pte::kWritable | Pte::kDirty | kPteSoftDirty;
   f.space.tables.install(p.entry, hw::make_pte(p.frame, bits));
   f.pfn = p.frame;
 }

@@ -20,7 +20,7 @@ bool reusable(VirtualMemory& vm, Pfn pfn) {
 
 Attempt make_writable(FaultContext& f, PhysAddr entry) {
   TlbGather tlb = f.space.gather();
-  f.space.tables.change(f.page, entry, f.pte.with(Pte::kWritable | Pte::kDirty | Pte::kAccessed), tlb);
+  f.space.tables.change(f.page, entry, f.pte.with(Pte::kWritable | Pte::kDirty | kPteSoftDirty | Pte::kAccessed), tlb);
   f.pfn = f.pte.pfn();
   return Attempt::Done;
 }

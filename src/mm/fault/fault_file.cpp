@@ -17,7 +17,7 @@ void map_cached_page(FaultContext& f, VirtAddr page, PhysAddr entry, Pfn frame, 
   Rmap::add(s.vm, frame);
   ++s.rss_of(s.frames()[frame]);
   uint64_t bits = entry_bits(*f.vma);
-  if (write) bits |= Pte::kWritable | Pte::kDirty;
+  if (write) bits |= Pte::kWritable | Pte::kDirty | kPteSoftDirty;
   s.tables.install(entry, hw::make_pte(frame, bits));
   if (has(f.vma->flags, VmFlag::Locked)) Rmap::mlock(s.vm, frame);
 }

@@ -22,7 +22,8 @@ Pte map_swapped_page(VirtualMemory& vm, Vma& v, VirtAddr a, PhysAddr entry, Pte 
   --s.usage.swapents;
   uint64_t bits = entry_bits(v);
   const bool alone = exclusive || f.refcount == 1;
-  if (alone && write && has(v.flags, VmFlag::Write)) bits |= Pte::kWritable | Pte::kDirty;
+  if (alone && write && has(v.flags, VmFlag::Write)) bits |= Pte::kWritable | Pte::kDirty | kPteSoftDirty;
+  if (is_soft_dirty_swap(old)) bits |= kPteSoftDirty;
   if (!young) bits &= ~Pte::kAccessed;
   // page_add_anon_rmap.
   if (f.mapcount == 0) {

@@ -22,7 +22,7 @@ Status copy_pages(AddressSpace::State& parent, Vma& from, AddressSpace::State& c
     if (pte.raw == 0) return true;
     if (is_swap(pte)) {
       // Shared from now on, so neither's alone (copy_nonpresent_pte).
-      pte = swap_pte(slot_of(pte), false);
+      pte = swap_pte(slot_of(pte), false, is_soft_dirty_swap(pte));
       parent.tables.change(a, entry, pte, tlb);
       parent.vm.swap().state().duplicate(slot_of(pte));
       ++child.usage.swapents;

@@ -8,6 +8,7 @@ namespace {
 // Whether the entry may become writable at once, without a fault that does nothing else (mm/mprotect.c: can_change_pte_writable).
 bool may_write_at_once(const FrameTable& frames, const Vma& v, Pte pte, Pfn zero) {
   if (!has(v.flags, VmFlag::Write) || !pte.dirty()) return false;
+  if (!has(v.flags, VmFlag::SoftDirty) && !(pte.raw & kPteSoftDirty)) return false;  // the next write has to be seen
   if (v.shared()) return true;
   if (pte.pfn() == zero) return false;
   const Frame& f = frames[pte.pfn()];

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "mm/space/address_space_state.h"
+#include "mm/swap/swap_state.h"
 #include "mm/space/anon_vma.h"
 #include "mm/space/paged_work.h"
 #include "mm/space/virtual_memory_state.h"
@@ -37,7 +38,7 @@ Status move_pages(AddressSpace::State& s, VirtAddr from, VirtAddr to, Bytes leng
   PagedWork work(s.vm, tlb, MayYield::Yes);
   s.tables.for_each(from, from + length, [&](VirtAddr a, PhysAddr entry, Pte pte) {
     s.tables.change(a, entry, Pte{}, tlb);
-    s.tables.install(*s.tables.find_entry(to + (a - from)), pte);
+    s.tables.install(*s.tables.find_entry(to + (a - from)), pte.with(is_swap(pte) ? kPteSwapSoftDirty : kPteSoftDirty));  // move_soft_dirty_pte
     work.did(s.vm.timing().move_page_entry);
   });
   return {};

@@ -25,6 +25,8 @@ using hw::Pte;
 // A page that is mapped but must not be touched keeps its frame in an entry that is not present (arch/x86: _PAGE_PROTNONE).
 inline constexpr uint64_t kPteProtNone = Pte::kGlobal;
 // A private page that may be dropped while it stays clean (MADV_FREE) has its frame's Dirty flag clear; the zero page is recognised by its number.
+// Written since clear_refs was last told to forget it (arch/x86: _PAGE_SOFT_DIRTY). Invariant: an entry that may be written to has it.
+inline constexpr uint64_t kPteSoftDirty = Pte::kSoft3;
 constexpr bool holds_frame(Pte pte) { return (pte.raw & (Pte::kPresent | kPteProtNone)) != 0; }
 
 class PageTable {

@@ -48,7 +48,7 @@ bool unmap_everywhere(VirtualMemory& vm, Pfn frame) {
         if (pte.dirty()) f.set(FrameFlag::Dirty);
         const SwapSlot slot = SwapSpace::State::slot_of(f);
         vm.swap().state().duplicate(slot);
-        left = swap_pte(slot, f.has(FrameFlag::AnonExclusive));
+        left = swap_pte(slot, f.has(FrameFlag::AnonExclusive), pte.raw & kPteSoftDirty);
         f.clear(FrameFlag::AnonExclusive);
         ++s.usage.swapents;
       } else if (pte.dirty() || f.has(FrameFlag::Dirty) || f.refcount != 1 + f.mapcount) {

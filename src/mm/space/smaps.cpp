@@ -74,6 +74,7 @@ uint64_t AddressSpace::pagemap_entry(Vpn page) const {
   if (!v) return 0;
   uint64_t word = has(v->flags, VmFlag::SoftDirty) ? kSoftDirty : 0;
   const Pte pte = state_->tables.get(a);
+  if (is_soft_dirty_swap(pte) || (holds_frame(pte) && (pte.raw & kPteSoftDirty))) word |= kSoftDirty;
   if (is_swap(pte)) {
     const SwapSlot slot = slot_of(pte);
     return word | 1ull << 62 | slot.area() | (slot.offset() & ((1ull << 50) - 1)) << 5;
@@ -88,18 +89,34 @@ uint64_t AddressSpace::pagemap_entry(Vpn page) const {
   return word;
 }
 
-void AddressSpace::clear_references() {
+void AddressSpace::clear_references(References which) {
   State& s = *state_;
   MmapLock lock(s);
   const Pfn zero = s.vm.physical().zero_frame();
   // Clearing Accessed always drops the translation, so that the next use is seen in every mode.
   TlbGather tlb = s.gather();
-  for (Vma* v = s.vmas.first(); v; v = v->tree.next)
+  for (Vma* v = s.vmas.first(); v; v = v->tree.next) {
+    if (which == References::Anonymous ? v->file != nullptr : which == References::Mapped && !v->file) continue;
     s.tables.for_each(v->start, v->end, [&](VirtAddr a, PhysAddr entry, Pte pte) {
       if (!holds_frame(pte) || pte.pfn() == zero) return;
       if (pte.accessed()) s.tables.change(a, entry, pte.without(Pte::kAccessed), tlb);
       s.frames()[pte.pfn()].clear(FrameFlag::Referenced);
     });
+  }
+}
+
+void AddressSpace::clear_soft_dirty() {
+  State& s = *state_;
+  MmapLock lock(s);
+  TlbGather tlb = s.gather();
+  for (Vma* v = s.vmas.first(); v; v = v->tree.next) {
+    v->flags = v->flags & ~VmFlag::SoftDirty;
+    // The next write faults, and is seen so.
+    s.tables.for_each(v->start, v->end, [&](VirtAddr a, PhysAddr entry, Pte pte) {
+      const Pte clean = pte.without(is_swap(pte) ? kPteSwapSoftDirty : Pte::kWritable | kPteSoftDirty);
+      if (clean != pte) s.tables.change(a, entry, clean, tlb);
+    });
+  }
 }
 
 }  // namespace vitro::mm

@@ -16,14 +16,15 @@ namespace vitro::mm {
 struct Vma;
 
 // --- slots in page-table entries (arch/x86: __swp_entry; include/linux/swapops.h) ---
-// Not present, not PROTNONE, never zero. The exclusive bit: the page belongs to this entry alone.
-inline constexpr uint64_t kPteSwap = 1u << 1, kPteSwapExclusive = 1u << 3;
+// Not present, not PROTNONE, never zero. The exclusive bit: the page belongs to this entry alone. The soft-dirty bit: what the entry of the page had.
+inline constexpr uint64_t kPteSwap = 1u << 1, kPteSwapSoftDirty = 1u << 2, kPteSwapExclusive = 1u << 3;
 constexpr bool is_swap(Pte pte) { return pte.raw != 0 && !holds_frame(pte); }
-inline Pte swap_pte(SwapSlot slot, bool exclusive) {
-  return Pte{uint64_t{slot.area()} << 59 | slot.offset() << 9 | kPteSwap | (exclusive ? kPteSwapExclusive : 0)};
+inline Pte swap_pte(SwapSlot slot, bool exclusive, bool soft_dirty) {
+  return Pte{uint64_t{slot.area()} << 59 | slot.offset() << 9 | kPteSwap | (exclusive ? kPteSwapExclusive : 0) | (soft_dirty ? kPteSwapSoftDirty : 0)};
 }
 inline SwapSlot slot_of(Pte pte) { return SwapSlot{static_cast<unsigned>(pte.raw >> 59), pte.raw >> 9 & ((uint64_t{1} << 50) - 1)}; }
 constexpr bool is_exclusive_swap(Pte pte) { return pte.raw & kPteSwapExclusive; }
+constexpr bool is_soft_dirty_swap(Pte pte) { return is_swap(pte) && (pte.raw & kPteSwapSoftDirty); }
 
 inline constexpr uint64_t kSwapfileCluster = 256;           // SWAPFILE_CLUSTER
 inline constexpr uint64_t kSwapBatch = 64;                  // SWAP_BATCH

@@ -252,7 +252,7 @@ TEST_F(AddressSpaceCalls, SmapsAndPagemapFollowTheTables) {
   EXPECT_TRUE(word >> 56 & 1);
   EXPECT_FALSE(space_->pagemap_entry((a + kib(4)).vpn()) >> 56 & 1);
   EXPECT_EQ(space_->pagemap_entry((a + kib(12)).vpn()) >> 63, 0u);
-  space_->clear_references();
+  space_->clear_references(AddressSpace::References::All);
   EXPECT_EQ(space_->smaps(*space_->find(a)).referenced, 0u);
   look(*space_, a);
   EXPECT_EQ(space_->smaps(*space_->find(a)).referenced, kib(4).value());
