@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "vitro/base/tick.h"
+
 namespace vitro::kernel {
 namespace {
 
-constexpr Nanoseconds kTick{4'000'000};                                       // a jiffy at HZ 250
 constexpr uint64_t kShortestWindow = 500'000, kLongestWindow = 10'000'000;    // microseconds (WINDOW_MIN_US, WINDOW_MAX_US)
 constexpr uint64_t kUnprivilegedWindow = 2'000'000;
 constexpr uint64_t kUpdatesPerWindow = 10;
@@ -60,9 +61,13 @@ PressureTriggers::~PressureTriggers() {
   if (averaging_event_) clock_.cancel(*averaging_event_);
 }
 
-void PressureTriggers::note_watched(Group& group) {
+void PressureTriggers::note_triggers(Group& group) {
   group.watched = 0;
-  for (const Trigger& t : group.triggers) group.watched |= 1u << t.state;
+  group.period = Nanoseconds{UINT64_MAX};
+  for (const Trigger& t : group.triggers) {
+    group.watched |= 1u << t.state;
+    group.period = std::min(group.period, t.window.size / kUpdatesPerWindow);
+  }
 }
 
 // psi_trigger_create.
@@ -81,17 +86,12 @@ Result<std::unique_ptr<fs::PressureTrigger>> PressureTriggers::add(fs::PressureR
   t->threshold = Nanoseconds{request->threshold_us * 1000};
   t->window.size = Nanoseconds{request->window_us * 1000};
   t->window.reset(now, totals[t->state], Nanoseconds{0});
-  t->group->triggers.push_back(*t);
-  note_watched(*t->group);
-  if (privileged) {
-    const Nanoseconds period = t->window.size / kUpdatesPerWindow;
-    const bool first = period_ == Nanoseconds{0};
-    period_ = first ? period : std::min(period_, period);
-    if (first) {
-      polled_totals_ = totals;
-      schedule_poll(1, true);
-    }
+  if (privileged && polled_.triggers.empty()) {
+    polled_totals_ = totals;
+    schedule_poll(1);
   }
+  t->group->triggers.push_back(*t);
+  note_triggers(*t->group);
   note_states();
   return std::unique_ptr<fs::PressureTrigger>(std::move(t));
 }
@@ -101,18 +101,11 @@ void PressureTriggers::remove(Trigger& t) {
   t.queue.wake_all();
   Group& group = *t.group;
   group.triggers.remove(t);
-  note_watched(group);
-  if (&group == &averaged_) return;
-  period_ = Nanoseconds{0};
-  for (const Trigger& other : group.triggers) {
-    const Nanoseconds period = other.window.size / kUpdatesPerWindow;
-    period_ = period_ == Nanoseconds{0} ? period : std::min(period_, period);
-  }
-  if (!group.triggers.empty()) return;
+  note_triggers(group);
+  if (!polled_.triggers.empty()) return;
   if (poll_event_) clock_.cancel(*poll_event_);
   poll_event_.reset();
   poll_until_ = Nanoseconds{0};
-  poll_scheduled_ = false;
 }
 
 // update_triggers.
@@ -137,9 +130,8 @@ void PressureTriggers::update(Group& group, Nanoseconds now, const Totals& total
 }
 
 // psi_schedule_rtpoll_work.
-void PressureTriggers::schedule_poll(uint64_t ticks, bool force) {
-  if (std::exchange(poll_scheduled_, true) && !force) return;
-  if (poll_event_) clock_.cancel(*poll_event_);
+void PressureTriggers::schedule_poll(uint64_t ticks) {
+  if (poll_event_) return;
   poll_event_ = clock_.schedule(ticks_from(clock_.now(), ticks), [this] {
     poll_event_.reset();
     poll();
@@ -150,7 +142,6 @@ void PressureTriggers::schedule_poll(uint64_t ticks, bool force) {
 void PressureTriggers::poll() {
   const Nanoseconds now = clock_.now();
   const bool going_on = now <= poll_until_;
-  if (!going_on) poll_scheduled_ = false;
   const Totals totals = pressure_.totals(now);
   uint32_t changed = 0;
   for (unsigned s = 0; s < Pressure::Count; ++s) changed |= static_cast<uint32_t>(totals[s] != polled_totals_[s]) << s;
@@ -159,16 +150,16 @@ void PressureTriggers::poll() {
     if (!going_on) {
       for (Trigger& t : polled_.triggers) t.window.reset(now, totals[t.state], Nanoseconds{0});
       polled_.seen = totals;
-      next_poll_ = now + period_;
+      next_poll_ = now + polled_.period;
     }
-    poll_until_ = now + period_ * kUpdatesPerWindow;
+    poll_until_ = now + polled_.period * kUpdatesPerWindow;
   }
   if (now > poll_until_) return;
   if (now >= next_poll_) {
     update(polled_, now, totals);
-    next_poll_ = now + period_;
+    next_poll_ = now + polled_.period;
   }
-  schedule_poll((next_poll_ - now) / kTick + 1, going_on);
+  schedule_poll((next_poll_ - now) / kTick + 1);
 }
 
 void PressureTriggers::schedule_averaging() {

@@ -30,7 +30,7 @@ class PressureTriggers {
   // After the pressure's states may have changed.
   void note_states() {
     const uint32_t on = pressure_.states();
-    if (on & polled_.watched) [[unlikely]] schedule_poll(1, false);
+    if (on & polled_.watched) [[unlikely]] schedule_poll(1);
     if (on & averaged_.watched) [[unlikely]] schedule_averaging();
   }
 
@@ -65,24 +65,23 @@ class PressureTriggers {
   struct Group {
     IntrusiveList<Trigger, &Trigger::link> triggers;
     uint32_t watched = 0;  // bit s: a trigger is on state s
+    Nanoseconds period{UINT64_MAX};  // between two looks (rtpoll_min_period)
     Totals seen{};         // at the last look that found something new (rtpoll_total)
   };
 
   void remove(Trigger& trigger);
   void update(Group& group, Nanoseconds now, const Totals& totals);
-  void schedule_poll(uint64_t ticks, bool force);
+  void schedule_poll(uint64_t ticks);
   void poll();
   void schedule_averaging();
   void average();
-  static void note_watched(Group& group);
+  static void note_triggers(Group& group);
 
   hw::Clock& clock_;
   Pressure& pressure_;
   Group polled_, averaged_;
-  Nanoseconds period_{0};          // between two looks (rtpoll_min_period)
   Nanoseconds poll_until_{0};      // looks go on until then, unless something stalls again (rtpoll_until)
   Nanoseconds next_poll_{UINT64_MAX};
-  bool poll_scheduled_ = false;
   Totals polled_totals_{};         // at the last look
   std::optional<hw::Clock::EventId> poll_event_, averaging_event_;
 };

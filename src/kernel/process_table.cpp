@@ -5,6 +5,7 @@
 #include "vitro/mm/kernel_stacks.h"
 #include "vitro/mm/physical_memory.h"
 #include "vitro/mm/swap.h"
+#include "vitro/base/tick.h"
 
 namespace vitro::kernel {
 namespace {
@@ -279,7 +280,7 @@ fs::SystemView Kernel::system() const {
   v.blocked = totals.blocked;
   if (s.block_devices) v.block_devices = s.block_devices();
   // The tick runs only while the CPU is busy (CONFIG_NO_HZ_IDLE, HZ 250).
-  v.timer_interrupts = (v.uptime - v.idle).value() / 4'000'000;
+  v.timer_interrupts = (v.uptime - v.idle) / kTick;
   v.interrupts = v.timer_interrupts + totals.events;
   v.load = s.scheduler.load().read(s.clock.now());
   v.pressure = s.scheduler.pressure().read(s.clock.now());

@@ -2,6 +2,7 @@
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 #include "vitro/fs/inode.h"
+#include "vitro/base/device_number.h"
 
 namespace vitro::syscalls {
 namespace {
@@ -153,10 +154,10 @@ Result<long> sys_statx(Context& c) {
   s.born = statx_time(a.born);
   s.changed = statx_time(a.changed);
   s.modified = statx_time(a.modified);
-  s.special_major = major_of(a.special_device);
-  s.special_minor = minor_of(a.special_device);
-  s.device_major = major_of(a.device);
-  s.device_minor = minor_of(a.device);
+  s.special_major = static_cast<uint32_t>(device_major(a.special_device));
+  s.special_minor = static_cast<uint32_t>(device_minor(a.special_device));
+  s.device_major = static_cast<uint32_t>(device_major(a.device));
+  s.device_minor = static_cast<uint32_t>(device_minor(a.device));
   return done(c.user.put(address_argument(c, 4), s));
 }
 

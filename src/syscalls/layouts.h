@@ -183,7 +183,5 @@ static_assert(sizeof(UserSigevent) == 64);
 inline constexpr size_t kDirentNameOffset = 19;
 inline constexpr size_t kOldDirentNameOffset = 18;
 
-constexpr uint32_t major_of(uint64_t device) { return static_cast<uint32_t>(((device >> 8) & 0xfff) | ((device >> 32) & ~0xfffull)); }
-constexpr uint32_t minor_of(uint64_t device) { return static_cast<uint32_t>((device & 0xff) | ((device >> 12) & ~0xffull)); }
 
 }  // namespace vitro::syscalls

@@ -6,13 +6,13 @@
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 #include "syscalls/runtime.h"
+#include "vitro/base/tick.h"
 
 namespace vitro::syscalls {
 
-constexpr uint64_t kTick = 4'000'000;  // CONFIG_HZ=250: what the coarse clocks move by
 
 Result<Nanoseconds> read_clock(Context& c, int id) {
-  const auto coarse = [](Nanoseconds t) { return Nanoseconds{t.value() - t.value() % kTick}; };
+  const auto coarse = [](Nanoseconds t) { return t - t % kTick; };
   switch (id) {
     case kClockRealtime:
     case kClockRealtimeAlarm: 
@@ -89,7 +89,7 @@ Result<long> sys_clock_getres(Context& c) {
   const int id = int_argument(c, 0);
   TRY(read_clock(c, id));
   const bool coarse = id == kClockRealtimeCoarse || id == kClockMonotonicCoarse;
-  if (c[1] != 0) TRY(c.user.put(address_argument(c, 1), UserTimespec{0, coarse ? static_cast<int64_t>(kTick) : 1}));
+  if (c[1] != 0) TRY(c.user.put(address_argument(c, 1), UserTimespec{0, coarse ? static_cast<int64_t>(kTick.value()) : 1}));
   return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include "mm/space/virtual_memory_state.h"
 #include "vitro/mm/page_cache.h"
+#include "vitro/base/tick.h"
 #include "vitro/base/trace.h"
 #include "vitro/mm/writeback.h"
 
@@ -11,7 +12,6 @@ namespace {
 
 constexpr uint64_t kChunk = 1024;  // MIN_WRITEBACK_PAGES: of one file before the next one has its turn
 
-constexpr Nanoseconds kJiffy = milliseconds(4);          // HZ 250
 constexpr uint64_t kFirstJiffies = 4'294'892'296;        // INITIAL_JIFFIES: the counter wraps five minutes after boot
 
 constexpr Nanoseconds centiseconds(unsigned n) { return milliseconds(uint64_t{n} * 10); }
@@ -61,7 +61,7 @@ uint64_t Writeback::write_some(uint64_t pages, std::optional<Nanoseconds> dirtie
   return begun;
 }
 
-uint64_t Writeback::jiffies(Nanoseconds t) const { return kFirstJiffies + t / kJiffy; }
+uint64_t Writeback::jiffies(Nanoseconds t) const { return kFirstJiffies + t / kTick; }
 
 // One turn of wb_writeback. `left`: pages of the whole work, for the trace.
 uint64_t Writeback::write_for(Reason reason, int64_t left, uint64_t pages, std::optional<Nanoseconds> dirtied_before) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mm/space/virtual_memory_state.h"
+#include "vitro/base/tick.h"
 #include "vitro/base/wait_queue.h"
 #include "vitro/mm/reclaim.h"
 
@@ -14,7 +15,6 @@ namespace vitro::mm {
 inline constexpr uint64_t kSwapClusterMax = 32;      // SWAP_CLUSTER_MAX: pages handled in one go
 inline constexpr int kDefaultPriority = 12;          // DEF_PRIORITY: the first pass looks at a 4096th of each list
 inline constexpr unsigned kMaxReclaimRetries = 16;   // MAX_RECLAIM_RETRIES
-inline constexpr Nanoseconds kTick{4'000'000};       // a jiffy at HZ 250
 
 // One reclaim run (mm/vmscan.c: struct scan_control).
 struct ScanControl {
